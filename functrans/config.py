@@ -1,0 +1,121 @@
+"""Settings. ``functrans.config`` holds the process-wide ones; context managers override them for a block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from functrans import errors
+
+_UNSET: Any = object()
+
+
+class Option:
+    """One setting: a process-wide value, which a context manager may override in its own context."""
+
+    def __init__(self, default: Any, check: Any, doc: str) -> None:
+        self.value = default
+        self.check = check
+        self.__doc__ = doc
+        self.name = ""
+        self.local: ContextVar[Any] = ContextVar("functrans_option", default=_UNSET)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        local = self.local.get()
+        return self.value if local is _UNSET else local
+
+    def __set__(self, instance: object, value: Any) -> None:
+        value = self.check(self.name, value)
+        if self.name in _MODES:
+            _active.discard((self.name, None))
+            if value:
+                _active.add((self.name, None))
+        self.value = value
+
+    @contextmanager
+    def override(self, value: Any) -> Iterator[None]:
+        token = self.local.set(self.check(self.name, value))
+        key = (self.name, object())
+        if value:
+            _active.add(key)
+        try:
+            yield
+        finally:
+            _active.discard(key)
+            self.local.reset(token)
+
+
+_MODES = ("debug_nans", "debug_infs", "disable_jit", "check_leaks")
+_active: set[tuple[str, object]] = set()
+
+
+def any_mode() -> bool:
+    """Whether some thread may have a mode on that changes how functions run: one test for the common case."""
+    return bool(_active)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise errors.ArgumentError(f"config.{name} must be True or False, got {value!r}")
+    return value
+
+
+def _backend(name: str, value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise errors.ArgumentError(f"config.{name} must be the name of a backend or None, got {value!r}")
+    return value
+
+
+def _count(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise errors.ArgumentError(f"config.{name} must be a positive integer, got {value!r}")
+    return value
+
+
+class Config:
+    """The settings of the package.
+
+    Attributes:
+        backend: what ``jit`` compiles to where ``backend=`` does not say; None for the best one installed. The
+            environment variable FUNCTRANS_BACKEND sets it at start-up.
+        debug_nans, debug_infs: raise where a NaN (an infinity) is first made, with the user's line.
+        disable_jit: run jitted functions as plain Python.
+        full_tracebacks: keep the package's own frames in tracebacks.
+        check_leaks: search for tracers that outlive their transformation.
+        cache_size: how many compiled programs one jitted function keeps.
+
+    >>> import functrans as ft
+    >>> ft.config.debug_nans
+    False
+    """
+
+    backend = Option(os.environ.get("FUNCTRANS_BACKEND") or None, _backend, "The default backend.")
+    debug_nans = Option(False, _flag, "Raise at the first NaN.")
+    debug_infs = Option(False, _flag, "Raise at the first infinity.")
+    disable_jit = Option(False, _flag, "Run jitted functions as plain Python.")
+    full_tracebacks = Option(False, _flag, "Keep internal frames in tracebacks.")
+    check_leaks = Option(False, _flag, "Search for leaked tracers.")
+    cache_size = Option(128, _count, "Programs kept for each jitted function.")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not isinstance(getattr(Config, name, None), Option):
+            known = ", ".join(k for k, v in vars(Config).items() if isinstance(v, Option))
+            raise AttributeError(f"functrans.config has no setting {name!r}; the settings are {known}")
+        object.__setattr__(self, name, value)
+
+
+config = Config()
+
+
+def override(name: str, value: Any) -> Any:
+    """A context manager that overrides one setting."""
+    option: Option = vars(Config)[name]
+    return option.override(value)

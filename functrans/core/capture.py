@@ -1,0 +1,232 @@
+"""What a function is, to a cache: its code and what it captures.
+
+Closure cells, the globals that the function itself reads, defaults, and the attributes of a bound ``self`` that it
+reads are compared at each call, a pointer comparison each. So a rebound value traces again instead of being stale,
+and a fresh lambda with equal captures does not.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import types
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+from functrans.core.avals import ShapedArray, aval_of_concrete
+from functrans.core.trace import Tracer, aval_of
+from functrans.util.cache import LRU
+
+_MISSING: Any = object()
+_VALUE_TYPES = (bool, int, float, complex, str, bytes, type(None))
+
+
+class CodeNames(NamedTuple):
+    """The names that a function's code reads."""
+
+    globals: tuple[str, ...]
+    attributes: tuple[str, ...]
+
+
+_names: LRU[CodeNames] = LRU(4096)
+
+
+def _read_names(code: types.CodeType) -> CodeNames:
+    known = _names.get(code)
+    if known is not None:
+        return known
+    global_names: dict[str, None] = {}
+    attributes: dict[str, None] = {}
+    pending = [code]
+    while pending:
+        current = pending.pop()
+        for instruction in dis.get_instructions(current):
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                global_names[instruction.argval] = None
+            elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+                attributes[instruction.argval] = None
+        pending.extend(c for c in current.co_consts if isinstance(c, types.CodeType))
+    return _names.put(code, CodeNames(tuple(global_names), tuple(attributes)))
+
+
+class Place(NamedTuple):
+    """Where a captured value lies: ``cell``, ``global``, ``default``, ``kwdefault``, ``attribute`` or ``self``."""
+
+    kind: str
+    key: Any
+
+
+class Captured:
+    """The function behind a callable, below the package's own wrappers, and the values that it captures.
+
+    Attributes:
+        function: the Python function; None for a builtin or a ufunc, which captures nothing.
+        bound: the object that it is a method of.
+        key: what tells one function from another before their captures are compared.
+    """
+
+    __slots__ = ("bound", "function", "key")
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        keys: list[Hashable] = []
+        current: Any = f
+        while (rebuild := getattr(current, "rebuild", None)) is not None:
+            keys.append(rebuild.key)
+            current = current.__wrapped__
+        bound = None
+        if isinstance(current, types.MethodType):
+            bound, current = current.__self__, current.__func__
+        elif not isinstance(current, types.FunctionType) and not isinstance(current, type):
+            method = getattr(type(current), "__call__", None)
+            if isinstance(method, types.FunctionType):
+                bound, current = current, method
+        if isinstance(current, types.FunctionType):
+            keys.append((current.__code__, id(current.__globals__)))
+            self.function: types.FunctionType | None = current
+        else:
+            keys.append(_Identity(current))
+            self.function = None
+        self.bound = bound
+        self.key = tuple(keys)
+
+    def places(self) -> list[Place]:
+        """Every place that the function reads a captured value from."""
+        f = self.function
+        if f is None:
+            return []
+        names = _read_names(f.__code__)
+        found = [Place("cell", i) for i in range(len(f.__closure__ or ()))]
+        found.extend(Place("global", n) for n in names.globals if n in f.__globals__)
+        found.extend(Place("default", i) for i in range(len(f.__defaults__ or ())))
+        found.extend(Place("kwdefault", n) for n in f.__kwdefaults__ or ())
+        if self.bound is not None:
+            found.append(Place("self", "self"))
+            own = getattr(self.bound, "__dict__", {})
+            found.extend(Place("attribute", n) for n in names.attributes if n in own)
+        return found
+
+    def read(self, place: Place) -> Any:
+        """The value that lies at a place now."""
+        f: Any = self.function
+        kind = place.kind
+        if kind == "cell":
+            try:
+                return f.__closure__[place.key].cell_contents
+            except ValueError:
+                return _MISSING
+        if kind == "global":
+            return f.__globals__.get(place.key, _MISSING)
+        if kind == "default":
+            return f.__defaults__[place.key]
+        if kind == "kwdefault":
+            return f.__kwdefaults__[place.key]
+        if kind == "self":
+            return self.bound
+        return self.bound.__dict__.get(place.key, _MISSING)
+
+    def describe(self, place: Place) -> str:
+        """How messages call a captured value."""
+        if place.kind == "cell":
+            assert self.function is not None
+            return f"the closure variable {self.function.__code__.co_freevars[place.key]!r}"
+        if place.kind == "global":
+            return f"the global {place.key!r}"
+        if place.kind == "attribute":
+            return f"the attribute self.{place.key}"
+        return "self" if place.kind == "self" else f"the default argument {place.key!r}"
+
+
+def same(old: Any, new: Any) -> bool:
+    """Whether a captured value is what it was: the same object, or an equal number or string."""
+    if old is new:
+        return True
+    return type(old) is type(new) and isinstance(old, _VALUE_TYPES) and old == new
+
+
+def is_captured_array(value: Any) -> bool:
+    """Whether a captured value is bound by reference, as a hidden argument."""
+    if isinstance(value, Tracer):
+        return True
+    aval = aval_of_concrete(value)
+    return aval is not None and aval.box == "array" and not isinstance(value, (int, float, complex))
+
+
+def array_type(value: Any) -> ShapedArray | None:
+    """The type by which a captured array is compared."""
+    return aval_of(value) if is_captured_array(value) else None
+
+
+def substitute(f: Callable[..., Any], values: dict[Place, Any]) -> Callable[..., Any]:
+    """The function with other values in some of its places. The function itself is not touched."""
+    if not values:
+        return f
+    rebuild = getattr(f, "rebuild", None)
+    if rebuild is not None:
+        inner: Callable[..., Any] = rebuild(substitute(f.__wrapped__, values))  # type: ignore[attr-defined]
+        return inner
+    if isinstance(f, types.MethodType):
+        return types.MethodType(substitute(f.__func__, values), f.__self__)
+    if not isinstance(f, types.FunctionType):
+        method = type(f).__call__
+        return types.MethodType(substitute(method, values), f)
+    cells = list(f.__closure__ or ())
+    names = dict(f.__globals__) if any(p.kind == "global" for p in values) else f.__globals__
+    defaults = list(f.__defaults__ or ())
+    kwdefaults = dict(f.__kwdefaults__ or {})
+    for place, value in values.items():
+        if place.kind == "cell":
+            cells[place.key] = types.CellType(value)
+        elif place.kind == "global":
+            names[place.key] = value
+        elif place.kind == "default":
+            defaults[place.key] = value
+        elif place.kind == "kwdefault":
+            kwdefaults[place.key] = value
+    copy = types.FunctionType(f.__code__, names, f.__name__, tuple(defaults) or None, tuple(cells))
+    copy.__kwdefaults__ = kwdefaults or None
+    copy.__dict__.update(f.__dict__)
+    copy.__qualname__ = f.__qualname__
+    return copy
+
+
+class Rebuild:
+    """How a transformed function is made again around another function: ``grad(g, 0)`` from ``grad(f, 0)``."""
+
+    __slots__ = ("args", "key", "kwargs", "transformation")
+
+    def __init__(self, transformation: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        self.transformation = transformation
+        self.args = args
+        self.kwargs = kwargs
+        try:
+            self.key: Hashable = (transformation, args, tuple(kwargs.items()))
+            hash(self.key)
+        except TypeError:
+            self.key = _Identity(self)
+
+    def __call__(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        result: Callable[..., Any] = self.transformation(f, *self.args, **self.kwargs)
+        return result
+
+
+class _Identity:
+    """A hashable stand-in for an object that is told apart by identity, which it keeps alive."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+
+def transformation(f: Callable[..., Any], inner: Callable[..., Any], rebuild: Rebuild) -> Callable[..., Any]:
+    """Mark ``f`` as a transformation of ``inner``, so that caches see through it."""
+    functools.update_wrapper(f, inner, updated=())
+    f.rebuild = rebuild  # type: ignore[attr-defined]
+    return f

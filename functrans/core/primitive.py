@@ -1,0 +1,227 @@
+"""Primitives: the operations that the jaxpr language is made of.
+
+A primitive is a record of rule slots. Interpreters know the slots, never the primitives, so an operation is
+defined in one block in one file and nothing else needs an edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from functrans import errors
+from functrans.core.avals import ShapedArray
+from functrans.core.trace import Tracer, current_trace
+
+Params = dict[str, Any]
+Kind = Literal["call", "loop", "branch", "library", "custom"]
+
+
+class Zero:
+    """A tangent or cotangent known to be zero. It is kept symbolic, and instantiated as late as possible."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval: ShapedArray) -> None:
+        self.aval = aval
+
+    def __repr__(self) -> str:
+        return f"Zero({self.aval})"
+
+
+class Undefined:
+    """Stands, in a transpose rule, for an operand in which the operation is linear and whose value is unknown."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval: ShapedArray) -> None:
+        self.aval = aval
+
+    def __repr__(self) -> str:
+        return f"Undefined({self.aval})"
+
+
+class BatchAxis(NamedTuple):
+    """The axis that ``vmap`` adds: its extent, and the name that collectives know it by."""
+
+    size: Any
+    name: Any = None
+
+
+class Sample(NamedTuple):
+    """Example inputs of a primitive, from which every check of it is derived.
+
+    Attributes:
+        args: arrays and Python scalars.
+        params: the static parameters.
+        order: up to which order derivatives are compared with finite differences; 0 where the operation is
+            piecewise constant or the example stands at a kink.
+        diff: which operands derivatives are checked in; None for every inexact one.
+    """
+
+    args: tuple[Any, ...]
+    params: Params = {}
+    order: int = 2
+    diff: tuple[int, ...] | None = None
+
+
+@dataclass(eq=False)
+class Primitive:
+    """One operation and all that is known of it.
+
+    Arrays are positional, static metadata are keywords: hashable, printable and compared by value.
+
+    Attributes:
+        name: how the text form spells it.
+        shape: ``shape(*avals, **params)`` gives the aval of the result, or a list of them for ``multiple``.
+        impl: ``impl(xp, *arrays, **params)`` computes it with the array module ``xp`` (numpy or cupy).
+        jvp: ``jvp(primals, tangents, **params)`` gives results and their tangents. A tangent may be ``Zero``.
+        transpose: ``transpose(cotangent, *operands, **params)`` gives a cotangent (or None) for each operand.
+            An operand is a value, or ``Undefined`` where the operation is linear in it.
+        batch: ``batch(axis, operands, dims, **params)`` gives the results and their batch dimensions. A
+            dimension is None where the operand is not batched.
+        multiple: whether the results are a list.
+        scalar: the NumPy ufunc that an elementwise operation applies to each element, by name.
+        decompose: ``decompose(*operands, **params)``, the operation in terms of other primitives.
+        kind: what a backend has to know of an operation that is neither: a region (call, loop, branch), a
+            ``library`` call, or a ``custom`` rule carrier.
+        specialize: ``specialize(xp, avals, **params)`` gives a callable of the arrays alone, where knowing the
+            static parts makes a faster one than ``impl``.
+        split: for regions, the known/unknown split (see ``interpreters.split``).
+        linearize: ``linearize(primals, live, **params)`` gives results and a ``Linear`` map, for operations that carry
+            a reverse rule of the user's, which runs on the actual values.
+        stage: ``stage(avals, params)`` gives further operands and the params to record, for operations that carry
+            Python functions.
+        samples: a thunk that gives ``Sample``s for the systematic tests.
+        traits: see ``Trait``.
+        effects: ``effects(**params)`` gives the effects of one application; none if absent.
+        not_differentiable: why there is no derivative, in words for the user; set instead of ``jvp``.
+    """
+
+    name: str
+    shape: Callable[..., Any]
+    impl: Callable[..., Any]
+    jvp: Callable[..., Any] | None = None
+    transpose: Callable[..., Any] | None = None
+    batch: Callable[..., Any] | None = None
+    multiple: bool = False
+    scalar: str | None = None
+    decompose: Callable[..., Any] | None = None
+    kind: Kind | None = None
+    specialize: Callable[..., Callable[..., Any]] | None = None
+    split: Callable[..., Any] | None = None
+    linearize: Callable[..., Any] | None = None
+    stage: Callable[..., Any] | None = None
+    dce: Callable[..., Any] | None = None
+    samples: Callable[[], Iterable[Sample]] | None = None
+    traits: frozenset[str] = field(default_factory=frozenset)
+    effects: Callable[..., frozenset[str]] | None = None
+    not_differentiable: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name in registry:
+            raise ValueError(f"a primitive named {self.name!r} exists already")
+        registry[self.name] = self
+
+    def bind(self, *args: Any, **params: Any) -> Any:
+        """Apply the primitive: the current trace decides what that means; without one it is computed."""
+        trace = current_trace()
+        if trace is not None:
+            return trace.process(self, args, params)
+        return self.compute(args, params)
+
+    def compute(self, args: Sequence[Any], params: Params) -> Any:
+        """The result for concrete operands."""
+        for arg in args:
+            if isinstance(arg, Tracer):
+                raise leaked(arg, f"the operation {self.name!r}")
+        return self.impl(array_module(args), *args, **params)
+
+    def has(self, trait: str) -> bool:
+        return trait in self.traits
+
+    def rule(self, slot: str) -> Callable[..., Any]:
+        """The rule in a slot; MissingRuleError where it is empty."""
+        found = getattr(self, slot)
+        if found is None:
+            if slot == "jvp" and self.not_differentiable is not None:
+                raise errors.NotDifferentiableError(
+                    f"{self.name} cannot be differentiated: {self.not_differentiable}. Pass its operands through "
+                    f"functrans.lax.stop_gradient, or give a rule with functrans.custom_jvp"
+                )
+            raise errors.MissingRuleError(
+                f"the primitive {self.name!r} has no {slot!r} rule. Give one where the primitive is defined, or wrap "
+                f"the operation in a function with functrans.custom_jvp or functrans.custom_vjp"
+            )
+        rule: Callable[..., Any] = found
+        return rule
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return find, (self.name,)
+
+
+registry: dict[str, Primitive] = {}
+"""Every primitive by name: for the parser of the text form and for the systematic tests."""
+
+
+def find(name: str) -> Primitive:
+    """The primitive of that name."""
+    try:
+        return registry[name]
+    except KeyError:
+        raise errors.JaxprError(f"no primitive is named {name!r}") from None
+
+
+class Trait:
+    """The traits that passes and backends ask for, instead of lists of primitives."""
+
+    ELEMENTWISE = "elementwise"
+    """Applies to each element apart; operands broadcast as in NumPy, and weak scalars adopt the others' dtype."""
+    COMMUTATIVE = "commutative"
+    MOVEMENT = "movement"
+    """Each element of the result is an element of an operand (or a constant)."""
+    VIEW = "view"
+    """A movement whose result may share memory with its operand."""
+    REDUCTION = "reduction"
+    COSTLY = "costly"
+    """Better saved than computed a second time."""
+    BARRIER = "barrier"
+    """No pass moves or merges work across it."""
+
+
+_cupy: Any = None
+
+
+def array_module(args: Iterable[Any]) -> Any:
+    """numpy, or cupy where an operand lives on the device."""
+    global _cupy
+    for arg in args:
+        module = type(arg).__module__
+        if module.startswith("cupy"):
+            if _cupy is None:
+                import cupy
+
+                _cupy = cupy
+            for other in args:
+                if isinstance(other, np.ndarray) and other.ndim:
+                    raise errors.MixedArraysError(
+                        "a NumPy array and a CuPy array met in one operation. Nothing is transferred implicitly: "
+                        "move one of them with cupy.asarray(x) or x.get()"
+                    )
+            return _cupy
+    return np
+
+
+def leaked(tracer: Tracer, where: str) -> errors.LeakedTracerError:
+    """The error for a tracer met outside its transformation."""
+    return errors.LeakedTracerError(
+        f"{where} got a traced value of type {tracer.aval} that belongs to a transformation which has ended, or that "
+        f"runs in another thread. {tracer.describe_origin()}Return such a value from the transformed function instead "
+        f"of storing it in a list, a global or an attribute. functrans.checking_leaks() finds where it was stored"
+    )

@@ -1,0 +1,110 @@
+"""Staging: running a function on tracers that record every operation as an equation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from functrans.core.avals import ShapedArray
+from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var, dce, effects_of
+from functrans.core.primitive import Params, Primitive, leaked
+from functrans.core.trace import Trace, Tracer, aval_of, current_source, current_trace, reset_trace, set_trace
+
+
+class JaxprTrace(Trace):
+    """Records operations. Every operation is recorded, also one on constants alone."""
+
+    __slots__ = ("constants", "eqns", "name")
+
+    def __init__(self, parent: Trace | None, name: str = "function") -> None:
+        super().__init__(parent)
+        self.name = name
+        self.eqns: list[Eqn] = []
+        self.constants: dict[int, tuple[Var, Any]] = {}
+
+    def input(self, aval: ShapedArray) -> Tracer:
+        """A tracer for an input."""
+        return Tracer(self, aval, Var(aval))
+
+    def atom(self, value: Any) -> Atom:
+        """The variable or literal that stands for a value in the jaxpr."""
+        if isinstance(value, Tracer) and value.trace is self:
+            atom: Atom = value.payload
+            return atom
+        known = self.constants.get(id(value))
+        if known is not None:
+            return known[0]
+        if not isinstance(value, Tracer):
+            aval = aval_of(value)
+            if not isinstance(value, np.ndarray) and aval.shape == () and isinstance(value, (np.generic, int, float, complex)):
+                return Literal(value, aval)
+        elif value.trace.ended:
+            raise leaked(value, f"the traced function {self.name!r}")
+        var = Var(aval_of(value))
+        self.constants[id(value)] = (var, value)
+        return var
+
+    def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
+        if prim.stage is not None:
+            more, params = prim.stage([aval_of(a) for a in args], params)
+            args = [*more, *args]
+        atoms = tuple([self.atom(a) for a in args])
+        result = prim.shape(*[a.aval for a in atoms], **params)
+        avals = result if prim.multiple else [result]
+        outs = tuple([Var(aval) for aval in avals])
+        self.eqns.append(Eqn(prim, atoms, outs, params, current_source(), effects_of(prim, params)))
+        tracers = [Tracer(self, v.aval, v) for v in outs]
+        return tracers if prim.multiple else tracers[0]
+
+    def origin(self, tracer: Tracer) -> str:
+        for eqn in self.eqns:
+            if tracer.payload in eqn.outs:
+                return f"It was made by {eqn.prim.name!r} at {eqn.source}." if eqn.source else ""
+        return f"It is an input of {self.name!r}."
+
+    def finish(self, inputs: Sequence[Tracer], outputs: Sequence[Any]) -> Jaxpr:
+        """The jaxpr of what was recorded, without what its outputs do not need."""
+        outvars = [self.atom(out) for out in outputs]
+        constants = list(self.constants.values())
+        self.ended = True
+        return dce(
+            Jaxpr([t.payload for t in inputs], self.eqns, outvars, [v for v, _ in constants], [c for _, c in constants])
+        )
+
+
+class PartialTrace(JaxprTrace):
+    """Records the operations on its own tracers; the others are known already and run under the parent."""
+
+    __slots__ = ()
+
+    def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
+        if any(isinstance(a, Tracer) and a.trace is self for a in args):
+            return super().process(prim, args, params)
+        token = set_trace(self.parent)
+        try:
+            return prim.bind(*args, **params)
+        finally:
+            reset_trace(token)
+
+
+def stage(f: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], name: str = "function") -> Jaxpr:
+    """The jaxpr of ``f``, a function of as many arrays as there are avals that returns a sequence of arrays.
+
+    Arrays and tracers of enclosing transformations that ``f`` closes over become the constants of the jaxpr.
+    """
+    trace = JaxprTrace(current_trace(), name)
+    inputs = [trace.input(aval) for aval in avals]
+    token = set_trace(trace)
+    try:
+        outputs = f(*inputs)
+    finally:
+        reset_trace(token)
+        trace.ended = True
+    for out in outputs:
+        if not isinstance(out, Tracer):
+            aval_of(out)
+    return trace.finish(inputs, outputs)
+
+

@@ -1,0 +1,87 @@
+"""Bounded caches. Every cache of the package is one of these, so that ``clear_caches`` reaches them all."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Generic, TypeVar
+
+V = TypeVar("V")
+
+_caches: weakref.WeakSet[LRU[Any]] = weakref.WeakSet()
+_MISSING: Any = object()
+
+
+class LRU(Generic[V]):
+    """A map that keeps the ``size`` entries used last.
+
+    Reads on the hot path take no lock: ``dict.get`` is atomic, and the order of use is renewed only every few
+    hits, since a lock and a move at each read would cost more than most entries save.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"a cache needs room for at least one entry, got size={size}")
+        self.size = size
+        self._entries: OrderedDict[Hashable, V] = OrderedDict()
+        self._lock = threading.Lock()
+        self.get: Callable[[Hashable], V | None] = self._entries.get
+        _caches.add(self)
+
+    def put(self, key: Hashable, value: V) -> V:
+        """Store ``value``; the first of two racing threads wins, so that all hold the same object."""
+        with self._lock:
+            kept = self._entries.setdefault(key, value)
+            self._entries.move_to_end(key)
+            while len(self._entries) > self.size:
+                self._entries.popitem(last=False)
+        return kept
+
+    def touch(self, key: Hashable) -> None:
+        """Mark an entry as used just now."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+
+    def drop(self, key: Hashable) -> None:
+        with self._lock:
+            self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+
+    def values(self) -> Iterator[V]:
+        with self._lock:
+            return iter(list(self._entries.values()))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class WeakMemo(Generic[V]):
+    """Results that live exactly as long as the object they were derived from: ``memo(owner)[key]``.
+
+    The entries lie in a slot of the owner itself (``owner._memo``). A global weak-key map would never free an
+    entry whose value reaches its key, as a compiled program reaches the jaxpr it came from.
+    """
+
+    def __init__(self, compute: Callable[..., V]) -> None:
+        self.compute = compute
+
+    def __call__(self, owner: Any, *key: Hashable) -> V:
+        memo = owner._memo
+        full = (self, *key)
+        found = memo.get(full, _MISSING)
+        if found is _MISSING:
+            found = memo.setdefault(full, self.compute(owner, *key))
+        result: V = found
+        return result
+
+
+def clear_all() -> None:
+    """Empty every cache of the package."""
+    for cache in list(_caches):
+        cache.clear()
