@@ -1,0 +1,419 @@
+"""Programs: one function traced and compiled for one signature, and the cache that finds them again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from functrans import errors
+from functrans.api.arguments import check_outputs
+from functrans.api.debugging import check_forward, is_debugging
+from functrans.backends.base import Backend
+from functrans.config import any_mode
+from functrans.core.avals import ShapedArray
+from functrans.core.capture import Captured, Place, array_type, same, substitute
+from functrans.core.jaxpr import Jaxpr, Literal, Var
+from functrans.core.primitive import Params, Primitive, array_module
+from functrans.core.stage import JaxprTrace
+from functrans.core.trace import Tracer, aval_of, current_trace, reset_trace, set_trace
+from functrans.core.treedef import PyTreeDef
+from functrans.lax.control.call import call
+from functrans.passes.inline import inline_calls
+from functrans.util.cache import LRU
+
+
+class Signature(NamedTuple):
+    """A call, as the cache sees it.
+
+    Attributes:
+        leaves, treedef: the traced arguments.
+        types: the aval of each leaf; for a leaf that is static by itself, its type and value.
+        static: the static arguments by position or name, as hashable keys.
+    """
+
+    where: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    leaves: list[Any]
+    treedef: PyTreeDef
+    types: tuple[Any, ...]
+    static: tuple[tuple[Any, Any], ...]
+    backend: str
+
+    @property
+    def key(self) -> Any:
+        return self.treedef, self.types, self.static, self.backend
+
+
+def describe_signature(signature: Signature) -> str:
+    """The types of a call's arguments, in words."""
+    parts = [str(t) if isinstance(t, ShapedArray) else repr(t[1]) for t in signature.types]
+    parts += [f"static {name}={key[1] if isinstance(key, tuple) else '<array>'!r}" for name, key in signature.static]
+    return f"({', '.join(parts)})"
+
+
+class Program:
+    """A traced function.
+
+    Attributes:
+        jaxpr: hidden arguments (captured arrays), then the dynamic leaves of the arguments.
+        places: where the hidden arguments are captured, with the type that each must have.
+        guards: the other captured values, compared at each call.
+        contents: captured arrays whose contents decided something while tracing, with a copy of them.
+        values: Python numbers among the leaves whose value decided something while tracing.
+        dynamic: which leaves are arguments of the program.
+        keep: whether the program may serve other calls: it does not refer to enclosing transformations.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        jaxpr: Jaxpr,
+        out_tree: PyTreeDef,
+        backend: Backend,
+        places: Sequence[tuple[Place, ShapedArray]],
+        guards: Sequence[tuple[Place, Any]],
+        contents: Sequence[tuple[Place, Any]],
+        values: dict[int, Any],
+        dynamic: Sequence[int],
+        donated: frozenset[int],
+    ) -> None:
+        self.name = name
+        self.jaxpr = jaxpr
+        self.out_tree = out_tree
+        self.backend = backend
+        self.places = tuple(places)
+        self.guards = tuple(guards)
+        self.contents = tuple(contents)
+        self.values = values
+        self.dynamic = tuple(dynamic)
+        self.donated = donated
+        self.keep = not any(isinstance(c, Tracer) for c in jaxpr.consts)
+        self.single = out_tree.num_nodes == 1 and out_tree.num_leaves == 1
+        self._run: Callable[..., Any] | None = None
+        self._cells = [(p.key, v) for p, v in self.guards if p.kind == "cell"]
+        self._globals = [(p.key, v) for p, v in self.guards if p.kind == "global"]
+        self._others = [(p, v) for p, v in self.guards if p.kind not in ("cell", "global")]
+
+    @property
+    def run(self) -> Callable[..., Any]:
+        """The compiled program for host arrays: hidden arguments, then dynamic leaves."""
+        if self._run is None:
+            self._run = self.backend.prepare(self.jaxpr, np, self.single)
+        return self._run
+
+    def hidden(self, captured: Captured) -> Sequence[Any] | None:
+        """The captured arrays of a call; None where a captured value is not what it was when tracing."""
+        f: Any = captured.function
+        if f is None:
+            return ()
+        closure = f.__closure__
+        for i, value in self._cells:
+            now = closure[i].cell_contents
+            if now is not value and not same(value, now):
+                return None
+        names = f.__globals__
+        for name, value in self._globals:
+            now = names.get(name)
+            if now is not value and not same(value, now):
+                return None
+        for place, value in self._others:
+            if not same(value, captured.read(place)):
+                return None
+        for place, copy in self.contents:
+            if not _same_contents(copy, captured.read(place)):
+                return None
+        if not self.places:
+            return ()
+        hidden = []
+        for place, aval in self.places:
+            value = captured.read(place)
+            if array_type(value) != aval:
+                return None
+            hidden.append(value)
+        return hidden
+
+    def serves(self, signature: Signature) -> bool:
+        """Whether the Python numbers that decided something are the same in another call."""
+        leaves = signature.leaves
+        return all(type(leaves[i]) is type(v) and _equal(leaves[i], v) for i, v in self.values.items())
+
+    def apply(self, operands: list[Any]) -> Any:
+        """Run the program under the current trace."""
+        if current_trace() is not None:
+            outs: Sequence[Any] = call(self.jaxpr, operands, name=self.name, backend=self.backend)
+        elif any_mode() and is_debugging():
+            outs = _run_checked(self.jaxpr, operands)
+        elif any(isinstance(x, Tracer) for x in operands):
+            outs = call(self.jaxpr, operands, name=self.name, backend=self.backend)
+        else:
+            xp = array_module(operands)
+            result = (self.run if xp is np else self.backend.prepare(self.jaxpr, xp, self.single))(*operands)
+            return result if self.single else self.out_tree.unflatten(result)
+        return self.out_tree.unflatten(outs)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    # NaN equals itself here, and 0.0 differs from -0.0: the traced branch may have told them apart.
+    return repr(a) == repr(b)
+
+
+def _same_contents(copy: Any, now: Any) -> bool:
+    if isinstance(copy, Tracer) or isinstance(now, Tracer):
+        return copy is now
+    return array_type(now) == array_type(copy) and bool(np.array_equal(copy, now, equal_nan=copy.dtype.kind in "fc"))
+
+
+def _run_checked(jaxpr: Jaxpr, operands: Sequence[Any]) -> list[Any]:
+    """Run equation by equation, looking at every value."""
+    program = inline_calls(jaxpr)
+    env: dict[Any, Any] = dict(zip(program.constvars, program.consts, strict=True))
+    env.update(zip(program.invars, operands, strict=True))
+    with np.errstate(all="ignore"):
+        for eqn in program.eqns:
+            inputs = [a.value if isinstance(a, Literal) else env[a] for a in eqn.inputs]
+            result = eqn.prim.compute(inputs, eqn.params)
+            outs = result if eqn.prim.multiple else [result]
+            for var, value in zip(eqn.outs, outs, strict=True):
+                check_forward(value, eqn.source, eqn.prim.name)
+                env[var] = value
+    outs = [v.value if isinstance(v, Literal) else env[v] for v in program.outvars]
+    return [o.copy() if isinstance(o, np.ndarray) else o for o in outs]
+
+
+class Cache:
+    """The programs of one function, found by signature and then by captured values; the oldest go first."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.programs: LRU[list[Program]] = LRU(size)
+        self.arrays: dict[Any, tuple[Program, ...]] = {}
+        self.traces = 0
+        self.history: list[tuple[Signature, str]] = []
+        self.lock = threading.Lock()
+
+    def lookup(self, signature: Signature, captured: Captured) -> tuple[Program, Sequence[Any]] | None:
+        for program in self.programs.get(signature.key) or ():
+            if program.serves(signature):
+                hidden = program.hidden(captured)
+                if hidden is not None:
+                    return program, hidden
+        return None
+
+    def add(self, signature: Signature, program: Program, captured: Captured) -> None:
+        with self.lock:
+            self.traces += 1
+            self.history.append((signature._replace(leaves=[], args=(), kwargs={}), self._reason(signature, captured)))
+            del self.history[: -self.size]
+            if program.keep:
+                known = self.programs.put(signature.key, [])
+                known.insert(0, program)
+                del known[self.size :]
+
+    def remember(self, key: Any, program: Program) -> None:
+        """Let calls with positional arrays alone find a program by their dtypes and shapes."""
+        with self.lock:
+            if program.values:
+                return
+            if len(self.arrays) >= self.size:
+                self.arrays.clear()
+            others = tuple(p for p in self.arrays.get(key, ()) if p is not program)
+            self.arrays[key] = (program, *others)[: self.size]
+
+    def _reason(self, signature: Signature, captured: Captured) -> str:
+        if not self.history:
+            return ""
+        last = self.history[-1][0]
+        for known in self.programs.get(signature.key) or ():
+            for place, value in known.guards:
+                now = captured.read(place)
+                if not same(value, now):
+                    return f"{captured.describe(place)} changed from {_brief(value)} to {_brief(now)}"
+            for place, aval in known.places:
+                now = array_type(captured.read(place))
+                if now != aval:
+                    return f"{captured.describe(place)} changed from {aval} to {now}"
+            for place, copy in known.contents:
+                if not _same_contents(copy, captured.read(place)):
+                    return f"the contents of {captured.describe(place)}, which tracing needed, changed"
+            for i, value in known.values.items():
+                if i < len(signature.leaves) and not _equal(signature.leaves[i], value):
+                    return (
+                        f"the Python number {_leaf_name(signature, i)}, whose value tracing needed, changed from "
+                        f"{value!r} to {signature.leaves[i]!r}"
+                    )
+        if signature.treedef != last.treedef:
+            return f"the structure of the arguments changed from {last.treedef} to {signature.treedef}"
+        for i, (old, new) in enumerate(zip(last.types, signature.types, strict=True)):
+            if old != new:
+                return f"{_leaf_name(signature, i)} changed from {_type(old)} to {_type(new)}"
+        for (name, old), (_, new) in zip(last.static, signature.static, strict=False):
+            if old != new:
+                return f"the static argument {name!r} changed"
+        return "the program for these arguments had been dropped from the cache"
+
+    def clear(self) -> None:
+        with self.lock:
+            self.programs.clear()
+            self.arrays.clear()
+
+
+def _type(value: Any) -> str:
+    return str(value) if isinstance(value, ShapedArray) else repr(value[1])
+
+
+def _leaf_name(signature: Signature, i: int) -> str:
+    from functrans.api.arguments import leaf_path
+
+    return leaf_path("argument ", signature.treedef.unflatten([0] * len(signature.types))[0], i)
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class Demand(BaseException):
+    """Tracing needs the value behind an input that was traced: it starts again with that input static."""
+
+    def __init__(self, inputs: frozenset[Any]) -> None:
+        super().__init__(inputs)
+        self.inputs = inputs
+
+
+class JitTrace(JaxprTrace):
+    """Records a function for ``jit``, and knows from which inputs a value is computed that may become static."""
+
+    __slots__ = ("origins",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(current_trace(), name)
+        self.origins: dict[Var, frozenset[Any]] = {}
+
+    def offer(self, tracer: Tracer, key: Any) -> None:
+        """Say that an input can be made static on demand."""
+        self.origins[tracer.payload] = frozenset([key])
+
+    def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
+        result = super().process(prim, args, params)
+        origins: frozenset[Any] = frozenset()
+        for a in args:
+            if isinstance(a, Tracer):
+                mine = self.origins.get(a.payload) if a.trace is self else None
+                if mine is None:
+                    return result
+                origins |= mine
+        for out in result if prim.multiple else [result]:
+            self.origins[out.payload] = origins
+        return result
+
+    def need(self, tracer: Tracer, error: Any, use: str) -> Any:
+        origins = self.origins.get(tracer.payload)
+        if origins is not None:
+            raise Demand(origins)
+        return super().need(tracer, error, use)
+
+
+def trace_program(
+    f: Callable[..., Any],
+    captured: Captured,
+    signature: Signature,
+    donated: frozenset[int],
+    backend: Backend,
+    cache: Cache,
+) -> Program:
+    """Trace ``f`` for a call, with as many of its Python numbers and captured arrays static as it demands."""
+    demanded: set[Any] = set()
+    while True:
+        try:
+            program = _trace(f, captured, signature, donated, backend, demanded)
+            break
+        except Demand as demand:
+            demanded |= demand.inputs
+    cache.add(signature, program, captured)
+    return program
+
+
+def _trace(
+    f: Callable[..., Any],
+    captured: Captured,
+    signature: Signature,
+    donated: frozenset[int],
+    backend: Backend,
+    demanded: set[Any],
+) -> Program:
+    name = signature.where[4:-1]
+    trace = JitTrace(name)
+    hidden: dict[Place, Any] = {}
+    places: list[tuple[Place, ShapedArray]] = []
+    guards: list[tuple[Place, Any]] = []
+    contents: list[tuple[Place, Any]] = []
+    fixed: dict[Place, Any] = {}
+    for place in captured.places():
+        value = captured.read(place)
+        aval = array_type(value) if place.kind != "attribute" else None
+        if aval is None:
+            guards.append((place, value))
+        elif place in demanded:
+            copy = value if isinstance(value, Tracer) else value.copy()
+            if isinstance(copy, np.ndarray):
+                copy.flags.writeable = False
+            contents.append((place, copy))
+            fixed[place] = copy
+        else:
+            tracer = trace.input(aval)
+            if not isinstance(value, Tracer):
+                trace.offer(tracer, place)
+            hidden[place] = tracer
+            places.append((place, aval))
+    values: dict[int, Any] = {}
+    dynamic: list[int] = []
+    inputs: list[Tracer] = list(hidden.values())
+    leaves: list[Any] = []
+    for i, (leaf, kind) in enumerate(zip(signature.leaves, signature.types, strict=True)):
+        if not isinstance(kind, ShapedArray):
+            leaves.append(leaf)
+        elif i in demanded:
+            values[i] = leaf
+            leaves.append(leaf)
+        else:
+            tracer = trace.input(kind)
+            if kind.box == "python" and not isinstance(leaf, Tracer):
+                trace.offer(tracer, i)
+            dynamic.append(i)
+            inputs.append(tracer)
+            leaves.append(tracer)
+    traced_args, *traced_named = signature.treedef.unflatten(leaves)
+    function = substitute(f, {**hidden, **fixed})
+    rest = iter(traced_args)
+    positions = {i for i, _ in signature.static if isinstance(i, int)}
+    args = [a if i in positions else next(rest) for i, a in enumerate(signature.args)]
+    names = {n for n, _ in signature.static if isinstance(n, str)}
+    kwargs = {n: v for n, v in signature.kwargs.items() if n in names} | (traced_named[0] if traced_named else {})
+    state = _random_state()
+    token = set_trace(trace)
+    try:
+        out = function(*args, **kwargs)
+        outs, out_tree = check_outputs(signature.where, out)
+    finally:
+        reset_trace(token)
+        trace.ended = True
+    if _random_state() != state:
+        raise errors.RandomStateError(
+            f"{signature.where} drew from NumPy's global random state while it was traced: the sample would be the same "
+            f"at every call. Pass a key to functrans.random, or draw outside and pass the sample as an argument"
+        )
+    for o in outs:
+        aval_of(o)
+    trace.ended = False
+    jaxpr = trace.finish(inputs, outs)
+    return Program(name, jaxpr, out_tree, backend, places, guards, contents, values, dynamic, donated)
+
+
+def _random_state() -> Any:
+    state: Any = np.random.get_state(legacy=False)
+    inner = state["state"]
+    return (inner["pos"], inner["key"].tobytes(), state["has_gauss"]) if "pos" in inner else repr(state)

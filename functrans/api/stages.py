@@ -1,0 +1,108 @@
+"""A function on its way through the compiler, to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from functrans import errors
+from functrans.core.jaxpr import Jaxpr
+from functrans.core.tree import describe_mismatch, tree_flatten
+from functrans.core.treedef import PyTreeDef
+
+if TYPE_CHECKING:
+    from functrans.api.program import Program
+
+
+class Lowered:
+    """A function at given argument types: its jaxpr and what the backend makes of it.
+
+    >>> import numpy as np, functrans as ft
+    >>> lowered = ft.jit(lambda x: np.sin(x) * 2.0).lower(np.ones(3))
+    >>> lowered.stages
+    ('jaxpr', 'inline', 'python')
+    >>> print(lowered.as_text("python"))
+    def program(v0):
+        v0 = sin(v0)
+        v0 = multiply(v0, 2.0)
+        return (v0,)
+    <BLANKLINE>
+    >>> lowered.compile()(np.zeros(3))
+    array([0., 0., 0.])
+    """
+
+    def __init__(self, name: str, program: Program, function: Callable[..., Any], in_tree: PyTreeDef) -> None:
+        self.name = name
+        self._program = program
+        self._function = function
+        self._in_tree = in_tree
+
+    @property
+    def jaxpr(self) -> Jaxpr:
+        return self._program.jaxpr
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of the stages of compilation, in order."""
+        return self._program.backend.stages
+
+    def as_text(self, stage: str | None = None) -> str:
+        """The program's text after a stage; all of them, with headings, by default.
+
+        Raises:
+            ArgumentError: there is no such stage.
+        """
+        if stage is not None:
+            if stage not in self.stages:
+                raise errors.ArgumentError(f"as_text: there is no stage {stage!r}; the stages are {self.stages}")
+            return self._program.backend.as_text(self.jaxpr, stage)
+        parts = [f"-- {self.name}: {s} --\n{self._program.backend.as_text(self.jaxpr, s).rstrip()}" for s in self.stages]
+        return "\n\n".join(parts) + "\n"
+
+    def compile(self) -> Compiled:
+        """The compiled function for these argument types."""
+        _ = self._program.run
+        return Compiled(self)
+
+    def __repr__(self) -> str:
+        return f"<lowered {self.name} for the {self._program.backend.name} backend>"
+
+
+class Compiled:
+    """A function compiled for one signature; it never traces again."""
+
+    def __init__(self, lowered: Lowered) -> None:
+        self._lowered = lowered
+
+    @property
+    def jaxpr(self) -> Jaxpr:
+        return self._lowered.jaxpr
+
+    def as_text(self, stage: str | None = None) -> str:
+        """See ``Lowered.as_text``."""
+        return self._lowered.as_text(stage)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        function: Any = self._lowered._function
+        program = self._lowered._program
+        signature = function._signature(args, kwargs)
+        treedef = self._lowered._in_tree
+        if signature.treedef != treedef:
+            raise errors.TreeStructureError(
+                f"the compiled {self._lowered.name} takes arguments of another structure: "
+                f"{describe_mismatch(treedef, tree_flatten((args, kwargs) if kwargs else (args,))[1])}"
+            )
+        n = len(program.places)
+        for position, (i, aval) in enumerate(zip(program.dynamic, program.jaxpr.in_avals[n:], strict=True)):
+            if signature.types[i] != aval:
+                raise errors.ArgumentError(
+                    f"the compiled {self._lowered.name} was compiled for {aval} in place {position}, got "
+                    f"{signature.types[i]}. Call the jitted function itself, which compiles for new types"
+                )
+        hidden = program.hidden(function.captured)
+        if hidden is None or not program.serves(signature):
+            raise errors.ArgumentError(
+                f"the compiled {self._lowered.name}: a value that the function captures, or a static one, is not what "
+                f"it was when it was compiled. Call the jitted function itself"
+            )
+        return program.apply([*hidden, *[signature.leaves[i] for i in program.dynamic]])

@@ -1,0 +1,49 @@
+"""What a backend is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from functrans.core.jaxpr import Jaxpr
+from functrans.util.cache import WeakMemo
+
+Executable = Callable[..., Sequence[Any]]
+
+
+class Backend:
+    """A compiler of jaxprs for one kind of machine.
+
+    Attributes:
+        name: how users call it.
+        requires: the packages that it imports.
+        install: what pip installs them by.
+        stages: the stages of compilation, in order, as ``as_text`` knows them.
+    """
+
+    name: str
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    stages: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self._executables: WeakMemo[Executable] = WeakMemo(self.compile)
+
+    def compile(self, jaxpr: Jaxpr) -> Executable:
+        """A function from the jaxpr's inputs, as arrays, to the sequence of its outputs, which own their memory."""
+        raise NotImplementedError
+
+    def prepare(self, jaxpr: Jaxpr, xp: Any, single: bool) -> Callable[..., Any]:
+        """The executable for arrays of one array module; ``single`` returns a single output bare."""
+        raise NotImplementedError
+
+    def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
+        """The text of a stage of compilation."""
+        raise NotImplementedError
+
+    def executable(self, jaxpr: Jaxpr) -> Executable:
+        """The compiled jaxpr, kept as long as the jaxpr lives."""
+        return self._executables(jaxpr)
+
+    def __repr__(self) -> str:
+        return self.name

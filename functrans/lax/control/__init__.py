@@ -1,0 +1,1 @@
+"""Structured operations: calls, and functions that carry rules of the user's."""

@@ -1,0 +1,1 @@
+"""Passes: jaxpr to jaxpr, meaning preserved."""
