@@ -39,6 +39,8 @@ class Option:
             if value:
                 _active.add((self.name, None))
         self.value = value
+        if self.name == "backend":
+            _generation[0] = object()
 
     @contextmanager
     def override(self, value: Any) -> Iterator[None]:
@@ -54,6 +56,8 @@ class Option:
 
 
 _MODES = ("debug_nans", "debug_infs", "disable_jit", "check_leaks")
+"""Settings under which a jitted function leaves its fast path."""
+_generation: list[object] = [object()]
 _active: set[tuple[str, object]] = set()
 
 
@@ -119,3 +123,8 @@ def override(name: str, value: Any) -> Any:
     """A context manager that overrides one setting."""
     option: Option = vars(Config)[name]
     return option.override(value)
+
+
+def config_generation() -> object:
+    """An object that is replaced whenever the default backend is set."""
+    return _generation[0]

@@ -26,6 +26,7 @@ from functrans.api.debugging import backward_check, check_forward, is_debugging
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.structural import convert, ones, rebox, zeros
+from functrans.core.capture import Rebuild, transformation
 from functrans.core.trace import Tracer, aval_of, current_trace
 from functrans.interpreters.linearize import frozen_tape, pull
 
@@ -151,7 +152,7 @@ def value_and_grad(
         gradient = treedef.unflatten(grads)
         return ((value, aux.give(aux_arrays)) if has_aux else value), gradient
 
-    return value_and_grad_of
+    return transformation(value_and_grad_of, f, Rebuild(value_and_grad, argnums, has_aux, holomorphic, allow_int))
 
 
 def grad(
@@ -180,7 +181,7 @@ def grad(
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 
-    return grad_of
+    return transformation(grad_of, f, Rebuild(grad, argnums, has_aux, holomorphic, allow_int))
 
 
 def elementwise_grad(
@@ -213,4 +214,8 @@ def elementwise_grad(
             summed = summed + (leaf.sum() if hasattr(leaf, "sum") else leaf)
         return (summed, extra) if has_aux else summed
 
-    return grad(total, argnums, has_aux, holomorphic, allow_int)
+    return transformation(
+        grad(total, argnums, has_aux, holomorphic, allow_int),
+        f,
+        Rebuild(elementwise_grad, argnums, has_aux, holomorphic, allow_int),
+    )

@@ -24,6 +24,7 @@ from functrans.api.linear import jvp, vjp
 from functrans.api.vmap import vmap
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
+from functrans.core.capture import Rebuild, transformation
 from functrans.core.trace import aval_of
 from functrans.core.tree import tree_flatten
 from functrans.core.treedef import PyTreeDef
@@ -147,7 +148,7 @@ def jacfwd(
         jac = out_tree.unflatten([_unstack(x, chosen.avals, chosen.treedef, last=True) for x in leaves])
         return (jac, *aux) if has_aux else jac
 
-    return jacobian_of
+    return transformation(jacobian_of, f, Rebuild(jacfwd, argnums, has_aux, holomorphic, allow_int))
 
 
 def _check_holomorphic(where: str, value: Any) -> None:
@@ -200,7 +201,7 @@ def jacrev(
         jac = out_tree.unflatten([in_tree.unflatten([blocks[i] for blocks in split]) for i in range(len(avals))])
         return (jac, *aux) if has_aux else jac
 
-    return jacobian_of
+    return transformation(jacobian_of, f, Rebuild(jacrev, argnums, has_aux, holomorphic, allow_int))
 
 
 jacobian = jacrev
@@ -261,6 +262,6 @@ def hvp(
         result = jvp(gradient, (chosen.tree,), (vector,), has_aux=has_aux)
         return (result[1], result[2]) if has_aux else result[1]
 
-    return product
+    return transformation(product, f, Rebuild(hvp, argnums, has_aux, holomorphic, allow_int))
 
 

@@ -16,7 +16,7 @@ from functrans.api.boundary import check_callable, check_leaks, name_of, present
 from functrans.api.program import Cache, Program, Signature, describe_signature, trace_program
 from functrans.api.stages import Lowered
 from functrans.config import any_mode, config
-from functrans.core.capture import Captured
+from functrans.core.capture import Captured, Rebuild
 from functrans.core.trace import Tracer, aval_of, current_trace
 from functrans.core.tree import tree_flatten
 from functrans.util.cache import LRU
@@ -71,26 +71,26 @@ class Jitted:
         self.donated = frozenset(options[2])
         self.key = (self.captured.key, options)
         self.cache = _cache_for(self.key)
+        self.rebuild = Rebuild(
+            jit,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            donate_argnums=donate,
+            backend=backend,
+        )
         self.plain = not (static_argnums or static_argnames or self.bound_args or self.bound_kwargs)
 
     # -- calling --------------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.plain and not kwargs and current_trace() is None and not any_mode():
-            # The common case, straight: positional arrays, all static parts in the key.
-            key: list[Any] = []
-            for a in args:
-                if type(a) is np.ndarray:
-                    key.append(a.dtype)
-                    key.append(a.shape)
-                else:
-                    break
-            else:
-                for program in self.cache.arrays.get(tuple(key), ()):
+        if self.plain and current_trace() is None and not any_mode():
+            tree = (args, kwargs) if kwargs else (args,)
+            for program in self.cache.recent:
+                leaves = program.enter(tree)
+                if leaves is not None and program.generation is self.cache.generation():
                     hidden = program.hidden(self.captured)
                     if hidden is not None:
-                        outs = program.run(*hidden, *args)
-                        return outs if program.single else program.out_tree.unflatten(outs)
+                        return program.finish(program.run(*hidden, *leaves))
         try:
             return self._call(args, kwargs)
         except Exception as error:
@@ -107,8 +107,8 @@ class Jitted:
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         signature = self._signature(args, kwargs)
         program, hidden = self._program(signature)
-        if all(type(a) is np.ndarray for a in args) and self.plain and not kwargs and program.keep:
-            self.cache.remember(tuple([k for a in args for k in (a.dtype, a.shape)]), program)
+        if self.plain and current_trace() is None:
+            self.cache.remember(program)
         return program.apply([*hidden, *[signature.leaves[i] for i in program.dynamic]])
 
     def _program(self, signature: Signature) -> tuple[Program, Sequence[Any]]:

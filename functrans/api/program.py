@@ -12,13 +12,14 @@ from functrans import errors
 from functrans.api.arguments import check_outputs
 from functrans.api.debugging import check_forward, is_debugging
 from functrans.backends.base import Backend
-from functrans.config import any_mode
+from functrans.config import any_mode, config_generation
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Captured, Place, array_type, same, substitute
 from functrans.core.jaxpr import Jaxpr, Literal, Var
 from functrans.core.primitive import Params, Primitive, array_module
 from functrans.core.stage import JaxprTrace
 from functrans.core.trace import Tracer, aval_of, current_trace, reset_trace, set_trace
+from functrans.core.tree_compile import compile_builder, compile_matcher
 from functrans.core.treedef import PyTreeDef
 from functrans.lax.control.call import call
 from functrans.passes.inline import inline_calls
@@ -93,6 +94,9 @@ class Program:
         self.donated = donated
         self.keep = not any(isinstance(c, Tracer) for c in jaxpr.consts)
         self.single = out_tree.num_nodes == 1 and out_tree.num_leaves == 1
+        self.finish: Callable[[Any], Any] = _bare if self.single else compile_builder(out_tree)
+        self.enter: Callable[[Any], list[Any] | None] = _never
+        self.generation: object = None
         self._run: Callable[..., Any] | None = None
         self._cells = [(p.key, v) for p, v in self.guards if p.kind == "cell"]
         self._globals = [(p.key, v) for p, v in self.guards if p.kind == "global"]
@@ -152,8 +156,56 @@ class Program:
         else:
             xp = array_module(operands)
             result = (self.run if xp is np else self.backend.prepare(self.jaxpr, xp, self.single))(*operands)
-            return result if self.single else self.out_tree.unflatten(result)
+            return self.finish(result)
         return self.out_tree.unflatten(outs)
+
+    def prepare_entry(self, treedef: PyTreeDef, types: Sequence[Any]) -> None:
+        """Make ``enter``: the dynamic leaves of the arguments if they have this program's signature, else None."""
+        self.enter = compile_entry(treedef, types, self.values, self.dynamic)
+
+
+_RECENT = 6
+
+
+def _bare(value: Any) -> Any:
+    return value
+
+
+def _never(tree: Any) -> None:
+    return None
+
+
+def compile_entry(
+    treedef: PyTreeDef, types: Sequence[Any], values: dict[int, Any], dynamic: Sequence[int]
+) -> Callable[[Any], list[Any] | None]:
+    """A generated function of the arguments: their dynamic leaves if structure and types fit, else None."""
+    scope: dict[str, Any] = {"match": compile_matcher(treedef), "ndarray": np.ndarray, "equal": _equal}
+    tests = []
+    for i, t in enumerate(types):
+        if not isinstance(t, ShapedArray):
+            scope[f"c{i}"] = t[1]
+            tests.append(f"x{i} is c{i} or type(x{i}) is type(c{i}) and x{i} == c{i}")
+        elif t.box == "array":
+            scope[f"d{i}"], scope[f"s{i}"] = t.dtype, t.shape
+            tests.append(f"type(x{i}) is ndarray and x{i}.dtype is d{i} and x{i}.shape == s{i}")
+        else:
+            kind = t.dtype.type if t.box == "numpy" else type(t.dtype.type(0).item())
+            scope[f"t{i}"] = kind
+            tests.append(f"type(x{i}) is t{i}")
+            if i in values:
+                scope[f"c{i}"] = values[i]
+                tests.append(f"equal(x{i}, c{i})")
+    names = ", ".join(f"x{i}" for i in range(len(types)))
+    unpack = f"    {names}{',' if len(types) == 1 else ''} = leaves\n" if types else ""
+    condition = "\n            and ".join(f"({test})" for test in tests) or "True"
+    result = "leaves" if len(dynamic) == len(types) else f"[{', '.join(f'x{i}' for i in dynamic)}]"
+    text = (
+        f"def enter(tree):\n    leaves = match(tree)\n    if leaves is None:\n        return None\n{unpack}"
+        f"    return {result} if (\n            {condition}\n    ) else None\n"
+    )
+    exec(compile(text, "<functrans entry>", "exec"), scope)
+    function: Callable[[Any], list[Any] | None] = scope["enter"]
+    return function
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -190,7 +242,7 @@ class Cache:
     def __init__(self, size: int) -> None:
         self.size = size
         self.programs: LRU[list[Program]] = LRU(size)
-        self.arrays: dict[Any, tuple[Program, ...]] = {}
+        self.recent: tuple[Program, ...] = ()
         self.traces = 0
         self.history: list[tuple[Signature, str]] = []
         self.lock = threading.Lock()
@@ -212,16 +264,21 @@ class Cache:
                 known = self.programs.put(signature.key, [])
                 known.insert(0, program)
                 del known[self.size :]
+                program.prepare_entry(signature.treedef, signature.types)
 
-    def remember(self, key: Any, program: Program) -> None:
-        """Let calls with positional arrays alone find a program by their dtypes and shapes."""
+    def remember(self, program: Program) -> None:
+        """Let calls try a program first, without looking up their signature."""
+        if not program.keep:
+            return
         with self.lock:
-            if program.values:
-                return
-            if len(self.arrays) >= self.size:
-                self.arrays.clear()
-            others = tuple(p for p in self.arrays.get(key, ()) if p is not program)
-            self.arrays[key] = (program, *others)[: self.size]
+            program.generation = self.generation()
+            others = [p for p in self.recent if p is not program]
+            self.recent = (program, *others[: _RECENT - 1])
+
+    @staticmethod
+    def generation() -> object:
+        """Changes with the default backend."""
+        return config_generation()
 
     def _reason(self, signature: Signature, captured: Captured) -> str:
         if not self.history:
@@ -258,7 +315,7 @@ class Cache:
     def clear(self) -> None:
         with self.lock:
             self.programs.clear()
-            self.arrays.clear()
+            self.recent = ()
 
 
 def _type(value: Any) -> str:

@@ -10,6 +10,7 @@ from functrans import errors
 from functrans.api.arguments import check_outputs, flatten_arrays, leaf_path
 from functrans.api.boundary import boundary, check_callable, name_of, own
 from functrans.core.primitive import BatchAxis
+from functrans.core.capture import Rebuild, transformation
 from functrans.core.trace import aval_of, current_trace
 from functrans.core.tree import broadcast_prefix
 from functrans.core.treedef import PyTreeDef
@@ -35,7 +36,7 @@ def _input_axes(where: str, in_axes: Any, args: tuple[Any, ...], leaves: list[An
             )
         in_axes = tuple(in_axes)
     try:
-        axes = broadcast_prefix(in_axes, args, is_leaf=_is_none)
+        axes = broadcast_prefix(in_axes, args, is_leaf=_is_none, name="in_axes", full_name="args")
     except errors.TreeStructureError as error:
         raise errors.BatchAxisError(f"{where}: in_axes is no prefix of the arguments: {error}") from None
     out: list[int | None] = []
@@ -140,7 +141,7 @@ def vmap(
         pairs = batch_flat(flat, axis, every, axes)
         (out_tree,) = trees
         try:
-            wanted = broadcast_prefix(out_axes, returned[0], is_leaf=_is_none)
+            wanted = broadcast_prefix(out_axes, returned[0], is_leaf=_is_none, name="out_axes", full_name="result")
         except errors.TreeStructureError as error:
             raise errors.BatchAxisError(f"{where}: out_axes is no prefix of the result: {error}") from None
         returned.clear()
@@ -148,7 +149,7 @@ def vmap(
         del pairs
         return out_tree.unflatten(own(outs) if current_trace() is None else outs)
 
-    return mapped
+    return transformation(mapped, f, Rebuild(vmap, in_axes, out_axes, axis_name, axis_size))
 
 
 def _place(where: str, axis: BatchAxis, array: Any, dim: int | None, to: Any) -> Any:

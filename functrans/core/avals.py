@@ -30,6 +30,7 @@ class ShapedArray:
     Attributes:
         shape: a tuple of ints; a leading extent may be a ``SizeVar``.
         dtype: a NumPy dtype in native byte order.
+        floating: whether it is a strong float or complex value.
         box: ``"python"`` for Python scalars, ``"numpy"`` for NumPy scalars, ``"array"`` for arrays. Only a 0-d
             value has a choice.
 
@@ -37,12 +38,13 @@ class ShapedArray:
     f32[3,4]
     """
 
-    __slots__ = ("_hash", "box", "dtype", "shape")
+    __slots__ = ("_hash", "box", "dtype", "floating", "shape")
 
     def __init__(self, shape: Shape, dtype: DType, box: Box = "array") -> None:
         self.shape = shape
         self.dtype = dtype
         self.box: Box = box if shape == () else "array"
+        self.floating = dtypes.kind(dtype) in "fc" and self.box != "python"
         self._hash = hash((shape, dtype, self.box))
 
     @property

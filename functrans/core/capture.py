@@ -70,9 +70,16 @@ class Captured:
     def __init__(self, f: Callable[..., Any]) -> None:
         keys: list[Hashable] = []
         current: Any = f
-        while (rebuild := getattr(current, "rebuild", None)) is not None:
-            keys.append(rebuild.key)
-            current = current.__wrapped__
+        while True:
+            rebuild = getattr(current, "rebuild", None)
+            if rebuild is not None:
+                keys.append(rebuild.key)
+                current = current.__wrapped__
+            elif isinstance(current, functools.partial):
+                keys.append(_Identity(current))
+                current = current.func
+            else:
+                break
         bound = None
         if isinstance(current, types.MethodType):
             bound, current = current.__self__, current.__func__
@@ -164,6 +171,8 @@ def substitute(f: Callable[..., Any], values: dict[Place, Any]) -> Callable[...,
     if rebuild is not None:
         inner: Callable[..., Any] = rebuild(substitute(f.__wrapped__, values))  # type: ignore[attr-defined]
         return inner
+    if isinstance(f, functools.partial):
+        return functools.partial(substitute(f.func, values), *f.args, **f.keywords)
     if isinstance(f, types.MethodType):
         return types.MethodType(substitute(f.__func__, values), f.__self__)
     if not isinstance(f, types.FunctionType):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from keyword import iskeyword
 from typing import Any
 
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var
 from functrans.core.trace import current_trace, reset_source, set_source
 from functrans.util.cache import WeakMemo
+
+_NO_NAME = re.compile(r"[^A-Za-z0-9_]")
+_RESERVED = re.compile(r"v[0-9]+|[0-9].*|")
 
 
 def evaluate(jaxpr: Jaxpr, args: Sequence[Any]) -> list[Any]:
@@ -60,10 +65,15 @@ class PythonSource:
         known = self._bound.get(id(value))
         if known is not None:
             return known
-        stem = "".join(c if c.isalnum() or c == "_" else "_" for c in stem)
+        stem = _NO_NAME.sub("_", stem)
+        if _RESERVED.fullmatch(stem) or iskeyword(stem):
+            stem = f"_{stem}"
         n = self.taken.get(stem, 0)
-        self.taken[stem] = n + 1
         name = stem if n == 0 else f"{stem}_{n}"
+        while name in self.globals:
+            n += 1
+            name = f"{stem}_{n}"
+        self.taken[stem] = n + 1
         self.globals[name] = value
         self._bound[id(value)] = name
         return name
@@ -101,8 +111,8 @@ class PythonSource:
             function, stem = getattr(self.xp, prim.scalar), prim.scalar
         else:
             function, stem = partial(prim.impl, self.xp, **eqn.params), prim.name
-        for atom in {a for a in eqn.inputs if isinstance(a, Var)}:
-            self._release(atom, i)
+        for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var)):
+            self._release(var, i)
         outs = [self._name(v) for v in eqn.outs]
         for v in eqn.outs:
             self._release(v, i)
@@ -117,10 +127,10 @@ class PythonSource:
     def function(self, name: str, result: str | None = None) -> Callable[..., Any]:
         """The compiled function; ``result`` is the expression it returns, a tuple of the outputs if None."""
         text = self.text(name, result)
-        scope = dict(self.globals)
-        exec(compile(text, f"<functrans {name}>", "exec"), scope)
-        function: Callable[..., Any] = scope[name]
-        return function
+        # The function's own name stays out of its globals, where an operation may have that name.
+        made: dict[str, Callable[..., Any]] = {}
+        exec(compile(text, f"<functrans {name}>", "exec"), dict(self.globals), made)
+        return made[name]
 
     def text(self, name: str, result: str | None = None) -> str:
         """The source of a function of the jaxpr's inputs."""
@@ -139,9 +149,9 @@ def _last_uses(jaxpr: Jaxpr) -> dict[Var, int]:
         for a in eqn.inputs:
             if isinstance(a, Var):
                 last[a] = i
-    for v in (*jaxpr.outvars, *jaxpr.constvars):
-        if isinstance(v, Var):
-            last[v] = len(jaxpr.eqns)
+    for kept in (*jaxpr.outvars, *jaxpr.constvars):
+        if isinstance(kept, Var):
+            last[kept] = len(jaxpr.eqns)
     return last
 
 

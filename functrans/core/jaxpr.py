@@ -79,7 +79,7 @@ class Jaxpr:
         effects: what running it does besides computing results.
     """
 
-    __slots__ = ("__weakref__", "_memo", "constvars", "consts", "effects", "eqns", "invars", "outvars")
+    __slots__ = ("__weakref__", "_memo", "consts", "constvars", "effects", "eqns", "invars", "outvars")
 
     def __init__(
         self,
@@ -156,8 +156,11 @@ def dce(jaxpr: Jaxpr, keep: Sequence[bool] | None = None) -> Jaxpr:
     """The jaxpr without the equations that neither its (kept) outputs nor an effect need. Inputs stay."""
     outvars = [v for i, v in enumerate(jaxpr.outvars) if keep is None or keep[i]]
     live = {v for v in outvars if isinstance(v, Var)}
+    sized = _binds_sizes(jaxpr)
     eqns: list[Eqn] = []
     for eqn in reversed(jaxpr.eqns):
+        if sized:
+            live.update(size for out in eqn.outs if out in live for size in sizes_in(out.aval))
         used = [out in live for out in eqn.outs]
         if not (any(used) or eqn.effects):
             continue
@@ -165,34 +168,68 @@ def dce(jaxpr: Jaxpr, keep: Sequence[bool] | None = None) -> Jaxpr:
             eqn = eqn.prim.dce(eqn, used)
         eqns.append(eqn)
         live.update(a for a in eqn.inputs if isinstance(a, Var))
-        live.update(d for out in eqn.outs for d in out.aval.shape if isinstance(d, SizeVar))
+        if sized:
+            live.update(_sizes_of(eqn))
     consts = [(v, c) for v, c in zip(jaxpr.constvars, jaxpr.consts, strict=True) if v in live]
     return Jaxpr(jaxpr.invars, reversed(eqns), outvars, [v for v, _ in consts], [c for _, c in consts])
 
 
 def used_inputs(jaxpr: Jaxpr) -> list[bool]:
-    """Which inputs an equation or an output refers to."""
+    """Which inputs an equation, an output or the type of a used input refers to."""
     used: set[Atom] = set(jaxpr.outvars)
     for eqn in jaxpr.eqns:
         used.update(eqn.inputs)
+    if _binds_sizes(jaxpr):
+        used.update(size for eqn in jaxpr.eqns for size in _sizes_of(eqn))
+        used.update([size for v in jaxpr.invars if v in used for size in sizes_in(v.aval)])
     return [v in used for v in jaxpr.invars]
 
 
 def rename(jaxpr: Jaxpr, inputs: Sequence[Atom]) -> tuple[list[Eqn], list[Atom]]:
     """The equations and outputs of a jaxpr with its inputs replaced and its own variables fresh, to inline it."""
     env: dict[Var, Atom] = dict(zip(jaxpr.invars, inputs, strict=True))
+    sized = _binds_sizes(jaxpr)
 
     def read(atom: Atom) -> Atom:
         return env.get(atom, atom) if isinstance(atom, Var) else atom
 
+    def resize(value: Any) -> Any:
+        """A type or a parameter's value with the new size variables in place of the old, or with known sizes."""
+        if isinstance(value, SizeVar):
+            new = read(value)
+            return int(new.value) if isinstance(new, Literal) else new
+        if isinstance(value, ShapedArray):
+            return value.update(shape=tuple(map(resize, value.shape)))
+        return tuple(map(resize, value)) if type(value) is tuple else value
+
     eqns = []
     for eqn in jaxpr.eqns:
-        outs = []
-        for out in eqn.outs:
-            env[out] = fresh = type(out)() if isinstance(out, SizeVar) else Var(out.aval)  # type: ignore[call-arg]
-            outs.append(fresh)
-        eqns.append(eqn._replace(inputs=tuple(map(read, eqn.inputs)), outs=tuple(outs)))
+        outs = tuple([SizeVar() if isinstance(out, SizeVar) else Var(out.aval) for out in eqn.outs])
+        env.update(zip(eqn.outs, outs, strict=True))
+        if sized:
+            eqn = eqn._replace(params={key: resize(value) for key, value in eqn.params.items()})
+            for out in outs:
+                out.aval = resize(out.aval)
+        eqns.append(eqn._replace(inputs=tuple(map(read, eqn.inputs)), outs=outs))
     return eqns, [read(v) for v in jaxpr.outvars]
 
 
-Rule = Callable[..., Any]
+def sizes_in(value: Any) -> Iterator[SizeVar]:
+    """The size variables that a type, or a parameter's value, refers to."""
+    if isinstance(value, SizeVar):
+        yield value
+    elif isinstance(value, (ShapedArray, tuple)):
+        for item in value.shape if isinstance(value, ShapedArray) else value:
+            yield from sizes_in(item)
+
+
+def _sizes_of(eqn: Eqn) -> Iterator[SizeVar]:
+    """The size variables in the parameters of an equation and in the types of its results."""
+    for value in (*eqn.params.values(), *(out.aval for out in eqn.outs)):
+        yield from sizes_in(value)
+
+
+def _binds_sizes(jaxpr: Jaxpr) -> bool:
+    return any([type(v) is SizeVar for v in jaxpr.invars]) or any(
+        [type(out) is SizeVar for eqn in jaxpr.eqns for out in eqn.outs]
+    )

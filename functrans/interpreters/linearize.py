@@ -44,8 +44,11 @@ COPIED_BYTES = 1 << 16
 class Linear:
     """A linear map on the tape: pushes tangents forward, pulls cotangents back.
 
-    ``direct`` says that no trace is running and every value is concrete.
+    ``direct`` says that no trace is running and every value is concrete. ``host_pull`` is a generated function that
+    pulls the only cotangent back over host arrays, once there is one.
     """
+
+    host_pull: Callable[..., Any] | None = None
 
     def push(self, residuals: Sequence[Any], tangents: Sequence[Any], direct: bool) -> list[Any]:
         raise NotImplementedError
@@ -97,6 +100,11 @@ class Derived(Linear):
         self.known, self.captured = self._with_residuals(parts, n)
         self.unknown = parts.unknown
         self.n_residuals = len(parts.residual_inputs)
+        self.any_live_out = True in self.live_out
+        self.captured_constants = [i for i, c in enumerate(self.captured) if c and not live[i]]
+        self.avals = tuple(avals)
+        self.host_forward: Callable[..., Any] | None = None
+        self.host_pull: Callable[..., Any] | None = None
         self.n_tangents = len(tangent_avals)
         self._forward: dict[Any, Callable[..., Any]] = {}
         self._push: dict[Any, Callable[..., Any]] = {}
@@ -120,6 +128,8 @@ class Derived(Linear):
             out = f"({', '.join(outs)},)" if self.multiple else outs[0]
             kept = f"({', '.join(residuals)}{',' if residuals else ''})"
             function = self._forward.setdefault(xp, source.function("forward", f"{out}, {kept}"))
+            if xp is np:
+                self.host_forward = function
         return function
 
     def push(self, residuals: Sequence[Any], tangents: Sequence[Any], direct: bool) -> list[Any]:
@@ -155,7 +165,12 @@ class Derived(Linear):
         function = source.function("pull", f"({result},)")
         if xp is np:
             self._pull[live] = function, live_in
+            if len(live) == 1:
+                self.host_pull = function
         return function(*given)
+
+
+_HOST_TYPES = frozenset({np.ndarray, bool, int, float, complex, *(np.dtype(c).type for c in "?bhilqBHILQefdFD")})
 
 
 class Node(NamedTuple):
@@ -163,7 +178,7 @@ class Node(NamedTuple):
 
     linear: Linear
     residuals: Sequence[Any]
-    inputs: tuple[int, ...]
+    inputs: Sequence[int]
     outputs: tuple[int, ...]
     source: Source | None
 
@@ -179,7 +194,7 @@ class LinearizeTrace(Trace):
             transformation that runs the tape before it returns can do that.
     """
 
-    __slots__ = ("freeze", "frozen", "nodes", "record_sources", "slots")
+    __slots__ = ("freeze", "frozen", "nodes", "on_host", "record_sources", "slots")
 
     def __init__(self, parent: Trace | None, freeze: bool, record_sources: bool = False) -> None:
         super().__init__(parent)
@@ -188,45 +203,59 @@ class LinearizeTrace(Trace):
         self.freeze = freeze
         self.frozen: list[Any] = []
         self.record_sources = record_sources or parent is not None
+        self.on_host = True
 
     def input(self, value: Any) -> Tracer:
         """A tracer for an input that derivatives are taken in."""
+        if type(value) not in _HOST_TYPES:
+            self.on_host = False
         slot = self.slots
         self.slots = slot + 1
         return Tracer(self, aval_of(value), (value, slot))
 
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
-        primals = []
-        avals = []
-        live = []
-        slots = []
+        primals: list[Any] = []
+        slots: list[int] = []
+        # The key holds addresses of avals, negative for operands with a tangent. The entry keeps the avals alive,
+        # so an address means one aval as long as the entry is there; hashing them would cost more than the rest.
+        key: list[Any] = [prim]
+        avals: list[ShapedArray] = []
+        on_host = True
         for a in args:
             if type(a) is Tracer and a.trace is self:
                 value, slot = a.payload
                 primals.append(value)
-                avals.append(a.aval)
                 slots.append(slot)
-                live.append(True)
+                aval = a.aval
+                key.append(-id(aval))
             else:
                 primals.append(a)
-                avals.append(aval_of(a))
-                live.append(False)
+                aval = aval_of(a)
+                key.append(id(aval))
+                if on_host and type(a) not in _HOST_TYPES:
+                    on_host = False
+            avals.append(aval)
         if not slots:
             return self.below(prim, primals, params)
         if prim.linearize is not None:
-            return self._linearize(prim, primals, params, live, slots)
-        key = (prim, tuple(params.items()), tuple(avals), tuple(live))
-        entry = _derived.get(key)
+            return self._linearize(prim, primals, params, [k < 0 for k in key[1:]], slots)
+        if params:
+            key.extend(params.items())
+        full = tuple(key)
+        entry = _derived.get(full)
         if entry is None:
-            entry = _derived.put(key, Derived(prim, params, avals, live))
-        if True not in entry.live_out:
+            entry = _derived.put(full, Derived(prim, params, avals, [k < 0 for k in key[1 : len(args) + 1]]))
+        if not entry.any_live_out:
             return self.below(prim, primals, params)
         parent = self.parent
         if parent is None:
-            for i, captured in enumerate(entry.captured):
-                if captured and not live[i]:
-                    primals[i] = self.protect(primals[i])
-            result, residuals = entry.forward(array_module(primals))(*primals)
+            for i in entry.captured_constants:
+                primals[i] = self.protect(primals[i])
+            if on_host and self.on_host:
+                forward = entry.host_forward or entry.forward(np)
+            else:
+                forward = entry.forward(array_module(primals))
+            result, residuals = forward(*primals)
         else:
             token = set_trace(parent)
             try:
@@ -236,11 +265,11 @@ class LinearizeTrace(Trace):
             result, residuals = values[: entry.n_outs], values[entry.n_outs :]
             if not entry.multiple:
                 (result,) = result
-        slot = self.slots
         source = current_source() if self.record_sources else None
         if not entry.multiple:
+            slot = self.slots
             self.slots = slot + 1
-            self.nodes.append(Node(entry, residuals, tuple(slots), (slot,), source))
+            self.nodes.append(Node(entry, residuals, slots, (slot,), source))
             return Tracer(self, entry.out_avals[0], (result, slot))
         return self._outputs(entry, residuals, slots, result, entry.live_out, source)
 
@@ -444,22 +473,38 @@ def pull(tape: Tape, cotangents: Sequence[Any], check: Check | None = None) -> l
         if slot is not None and ct is not None and not isinstance(ct, Zero):
             cts[slot] = ct if cts[slot] is None else add(cts[slot], ct)
     for linear, residuals, inputs, outputs, source in reversed(tape.nodes):
-        given = [cts[s] for s in outputs]
-        for s in outputs:
-            cts[s] = None
-        if all([ct is None for ct in given]):
-            continue
-        if source is None:
-            results = linear.pull(residuals, given, direct)
+        if len(outputs) == 1:
+            ct = cts[outputs[0]]
+            if ct is None:
+                continue
+            cts[outputs[0]] = None
+            host_pull = linear.host_pull
+            if direct and host_pull is not None and type(ct) in _HOST_TYPES:
+                results = host_pull(*residuals, ct)
+            else:
+                with source_context(source):
+                    results = linear.pull(residuals, [ct], direct)
         else:
+            given = [cts[s] for s in outputs]
+            if all([ct is None for ct in given]):
+                continue
+            for s in outputs:
+                cts[s] = None
             with source_context(source):
                 results = linear.pull(residuals, given, direct)
         if check is not None:
             for ct in results:
                 if ct is not None:
                     check(ct, source)
-        for s, ct in zip(inputs, results, strict=True):
+        i = 0
+        for ct in results:
             if ct is not None:
+                s = inputs[i]
                 old = cts[s]
-                cts[s] = ct if old is None else np.add(old, ct) if direct and type(old) is np.ndarray else add(old, ct)
+                cts[s] = ct if old is None else _add_direct(old, ct) if direct else add(old, ct)
+            i += 1
     return [cts[s] for s in tape.inputs]
+
+
+def _add_direct(old: Any, new: Any) -> Any:
+    return np.add(old, new) if type(old) is np.ndarray else add(old, new)

@@ -1,0 +1,60 @@
+"""functrans: composable transformations of pure functions on plain NumPy arrays.
+
+``grad``, ``vjp``, ``jvp``, ``vmap`` and ``jit`` compose in any order and to any depth. ``functrans.numpy`` is a
+NumPy-compatible namespace, and functions written with ``import numpy as np`` are traced too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from functrans import errors as errors
+from functrans.api.boundary import clear_caches as clear_caches
+from functrans.api.custom import custom_gradient as custom_gradient
+from functrans.api.custom import custom_jvp as custom_jvp
+from functrans.api.custom import custom_vjp as custom_vjp
+from functrans.api.debugging import checking_leaks as checking_leaks
+from functrans.api.debugging import debug_infs as debug_infs
+from functrans.api.debugging import debug_nans as debug_nans
+from functrans.api.debugging import disable_jit as disable_jit
+from functrans.api.grad import elementwise_grad as elementwise_grad
+from functrans.api.grad import grad as grad
+from functrans.api.grad import value_and_grad as value_and_grad
+from functrans.api.jacobian import hessian as hessian
+from functrans.api.jacobian import hvp as hvp
+from functrans.api.jacobian import jacfwd as jacfwd
+from functrans.api.jacobian import jacobian as jacobian
+from functrans.api.jacobian import jacrev as jacrev
+from functrans.api.jit import jit as jit
+from functrans.api.linear import jvp as jvp
+from functrans.api.linear import linear_transpose as linear_transpose
+from functrans.api.linear import linearize as linearize
+from functrans.api.linear import vjp as vjp
+from functrans.api.staging import ShapeDtypeStruct as ShapeDtypeStruct
+from functrans.api.staging import closure_convert as closure_convert
+from functrans.api.staging import eval_shape as eval_shape
+from functrans.api.staging import make_jaxpr as make_jaxpr
+from functrans.api.vmap import vmap as vmap
+from functrans.config import config as config
+from functrans.core.dtypes import float0 as float0
+from functrans.core.trace import named_scope as named_scope
+from functrans.lax.selection import stop_gradient as stop_gradient
+from functrans import lax as lax
+from functrans import numpy as numpy
+from functrans import tree as tree
+from functrans import tree_util as tree_util
+
+if TYPE_CHECKING:
+    from functrans import nn as nn
+    from functrans import test_util as test_util
+
+__version__ = "0.1.0"
+
+_LAZY = ("nn", "test_util", "flatten_util")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"functrans.{name}")
+    raise AttributeError(f"module 'functrans' has no attribute {name!r}")

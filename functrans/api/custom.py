@@ -1,0 +1,387 @@
+"""``custom_jvp``, ``custom_vjp`` and ``custom_gradient``: derivative rules of the user's."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from functrans import errors
+from functrans.api.arguments import check_outputs, leaf_path
+from functrans.api.boundary import check_callable, name_of
+from functrans.api.staging import closure_convert
+from functrans.core import dtypes
+from functrans.core.avals import ShapedArray
+from functrans.core.primitive import Zero
+from functrans.core.structural import convert, instantiate
+from functrans.core.trace import aval_of, current_trace, is_array
+from functrans.core.tree import describe_mismatch, tree_flatten
+from functrans.core.treedef import PyTreeDef
+from functrans.lax.control.custom_rules import Rules, custom_p
+
+
+class SymbolicZero:
+    """Stands, in a rule declared with ``symbolic_zeros=True``, for a tangent or cotangent that is zero."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval: ShapedArray) -> None:
+        self.aval = aval
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.aval.dtype
+
+    def __repr__(self) -> str:
+        return f"SymbolicZero({self.aval})"
+
+
+def _is_symbolic(x: Any) -> bool:
+    return isinstance(x, SymbolicZero)
+
+
+class _CustomFunction:
+    """A function with derivative rules. Either kind may be added to it, or both."""
+
+    def __init__(self, f: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+        check_callable(type(self).__name__, f)
+        functools.update_wrapper(self, f, updated=())
+        self.f = f
+        self.nondiff_argnums = tuple(sorted(nondiff_argnums))
+        self.jvp: Callable[..., Any] | None = None
+        self.fwd: Callable[..., Any] | None = None
+        self.bwd: Callable[..., Any] | None = None
+        self.symbolic_zeros = False
+        self._where = name_of(f)
+
+    # -- declaring rules ------------------------------------------------------------------------------------------
+
+    def defjvp(self, rule: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
+        """Set the forward rule: ``rule(primals, tangents)`` returns the result and its tangent.
+
+        Both arguments are tuples with a member for each differentiable argument; values of
+        ``nondiff_argnums`` come before them. The tangent of the result must be linear in the tangents. Tangents of
+        integers have dtype ``float0``; with ``symbolic_zeros`` a zero tangent is a ``SymbolicZero``.
+        """
+        check_callable("defjvp", rule)
+        self.jvp = rule
+        self.symbolic_zeros = symbolic_zeros
+        return rule
+
+    def defjvps(self, *rules: Callable[..., Any] | None) -> None:
+        """Set the forward rule one argument at a time.
+
+        Each rule is ``rule(tangent, result, *primals)``, or None for an argument without influence.
+        """
+        if self.nondiff_argnums:
+            raise errors.CustomRuleError(f"{self._where}.defjvps: nondiff_argnums need a rule given by defjvp")
+
+        def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+            result = self(*primals)
+            zero = [instantiate(Zero(aval_of(x).tangent())) for x in tree_flatten(result)[0]]
+            total = tree_flatten(result)[1].unflatten(zero)
+            for r, t in zip(rules, tangents, strict=True):
+                if r is not None:
+                    total = _tree_add(total, r(t, result, *primals))
+            return result, total
+
+        self.defjvp(rule)
+
+    def defvjp(
+        self,
+        fwd: Callable[..., Any],
+        bwd: Callable[..., Any],
+        symbolic_zeros: bool = False,
+        optimize_remat: bool = False,
+    ) -> None:
+        """Set the reverse rule.
+
+        Args:
+            fwd: takes the arguments of the function, returns ``(result, residuals)``.
+            bwd: ``bwd(residuals, cotangent)`` returns a tuple with a cotangent for each differentiable argument,
+                None for one that is zero; values of ``nondiff_argnums`` come before the residuals.
+            symbolic_zeros: give ``bwd`` a ``SymbolicZero`` for a cotangent that is zero.
+            optimize_remat: accepted for compatibility; residuals that nobody needs are dropped in any case.
+        """
+        check_callable("defvjp", fwd)
+        check_callable("defvjp", bwd)
+        self.fwd, self.bwd = fwd, bwd
+        self.symbolic_zeros = symbolic_zeros
+
+    # -- calling --------------------------------------------------------------------------------------------------
+
+    def _positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        if not kwargs:
+            try:
+                signature = inspect.signature(self.f)
+            except (TypeError, ValueError):
+                return args
+            missing = len(args) < len(signature.parameters)
+            if not missing:
+                return args
+        bound = inspect.signature(self.f).bind(*args, **kwargs)
+        bound.apply_defaults()
+        if bound.kwargs:
+            raise errors.CustomRuleError(
+                f"{self._where} has a custom rule and keyword-only arguments ({', '.join(bound.kwargs)}), for which a "
+                f"rule has no place. Make them positional, or close over them"
+            )
+        return bound.args
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_trace() is None:
+            return self.f(*args, **kwargs)
+        args = self._positional(args, kwargs)
+        for i in self.nondiff_argnums:
+            if not -len(args) <= i < len(args):
+                raise errors.CustomRuleError(f"{self._where}: nondiff_argnums={i} is out of range for {len(args)} arguments")
+        fixed = {i % len(args): args[i % len(args)] for i in self.nondiff_argnums}
+        dynamic = tuple(a for i, a in enumerate(args) if i not in fixed)
+        every, treedef = tree_flatten(dynamic)
+        places = [i for i, leaf in enumerate(every) if is_array(leaf)]
+        if len(places) != len(every):
+            bad = next(i for i in range(len(every)) if i not in places)
+            raise errors.CustomRuleError(
+                f"{self._where}: {leaf_path('argument ', dynamic, bad)} is an object of type "
+                f"{type(every[bad]).__name__}. Name arguments that are no arrays in nondiff_argnums"
+            )
+        call = _Call(self, fixed, len(args), treedef)
+        rules = Rules(
+            self._where,
+            call.fun,
+            call.jvp if self.jvp is not None else None,
+            call.fwd if self.fwd is not None else None,
+            call.bwd if self.bwd is not None else None,
+        )
+        outs = custom_p.bind(*every, rules=rules)
+        return call.out_tree.unflatten(outs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._where}>"
+
+
+def _tree_add(a: Any, b: Any) -> Any:
+    leaves, treedef = tree_flatten(a)
+    others, _ = tree_flatten(b)
+    return treedef.unflatten([x + y for x, y in zip(leaves, others, strict=True)])
+
+
+class _Call:
+    """One call of a custom function: its rules on flat arrays, with the structures that they met."""
+
+    def __init__(self, custom: _CustomFunction, fixed: dict[int, Any], n_args: int, in_tree: PyTreeDef) -> None:
+        self.custom = custom
+        self.fixed = fixed
+        self.n_args = n_args
+        self.in_tree = in_tree
+        self.where = custom._where
+        self._out_tree: PyTreeDef | None = None
+        self._res_tree: PyTreeDef | None = None
+        self._res_static: dict[int, Any] = {}
+
+    @property
+    def out_tree(self) -> PyTreeDef:
+        assert self._out_tree is not None
+        return self._out_tree
+
+    def _arguments(self, dynamic: Sequence[Any]) -> list[Any]:
+        rest = iter(self.in_tree.unflatten(dynamic))
+        return [self.fixed[i] if i in self.fixed else next(rest) for i in range(self.n_args)]
+
+    def _nondiff(self) -> list[Any]:
+        return [self.fixed[i] for i in sorted(self.fixed)]
+
+    def _result(self, where: str, out: Any) -> list[Any]:
+        leaves, tree = check_outputs(where, out)
+        if self._out_tree is None:
+            self._out_tree = tree
+        elif tree != self._out_tree:
+            raise errors.CustomRuleError(
+                f"{where} must return what {self.where} returns: {describe_mismatch(self._out_tree, tree)}"
+            )
+        return leaves
+
+    def fun(self, *flat: Any) -> list[Any]:
+        return self._result(self.where, self.custom.f(*self._arguments(flat)))
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        where = f"the JVP rule of {self.where}"
+        rule = self.custom.jvp
+        assert rule is not None
+        symbolic = self.custom.symbolic_zeros
+        given = [
+            (SymbolicZero(t.aval) if symbolic else instantiate(t)) if isinstance(t, Zero) else t for t in tangents
+        ]
+        pair = rule(*self._nondiff(), self.in_tree.unflatten(primals), self.in_tree.unflatten(given))
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise errors.CustomRuleError(f"{where} must return a pair (result, tangent), got {type(pair).__name__}")
+        outs = self._result(where, pair[0])
+        ts, tree = tree_flatten(pair[1], is_leaf=lambda x: x is None or _is_symbolic(x))
+        if tree != self.out_tree:
+            raise errors.CustomRuleError(
+                f"{where}: the tangent must have the structure of the result: {describe_mismatch(self.out_tree, tree)}"
+            )
+        return outs, [self._tangent(where, t, aval_of(o)) for t, o in zip(ts, outs, strict=True)]
+
+    def _tangent(self, where: str, t: Any, aval: ShapedArray) -> Any:
+        wanted = aval.tangent()
+        if wanted.dtype == dtypes.float0 or t is None or _is_symbolic(t):
+            return Zero(wanted)
+        got = aval_of(t)
+        if got.shape != wanted.shape or not np.can_cast(got.dtype, wanted.dtype, "same_kind"):
+            raise errors.CustomRuleError(f"{where}: a tangent of type {wanted} is needed for the result, got {got}")
+        return convert(t, wanted.dtype) if got.dtype != wanted.dtype else t
+
+    def fwd(self, *flat: Any) -> tuple[list[Any], list[Any]]:
+        where = f"the forward rule of {self.where}"
+        rule = self.custom.fwd
+        assert rule is not None
+        pair = rule(*self._arguments(flat))
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise errors.CustomRuleError(f"{where} must return a pair (result, residuals), got {type(pair).__name__}")
+        outs = self._result(where, pair[0])
+        leaves, self._res_tree = tree_flatten(pair[1])
+        self._res_static = {i: x for i, x in enumerate(leaves) if not is_array(x)}
+        return outs, [x for i, x in enumerate(leaves) if i not in self._res_static]
+
+    def bwd(self, residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        where = f"the reverse rule of {self.where}"
+        rule = self.custom.bwd
+        assert rule is not None and self._res_tree is not None
+        rest = iter(residuals)
+        leaves = [
+            self._res_static[i] if i in self._res_static else next(rest) for i in range(self._res_tree.num_leaves)
+        ]
+        symbolic = self.custom.symbolic_zeros
+        cts = [
+            (SymbolicZero(ct.aval) if symbolic else instantiate(ct)) if isinstance(ct, Zero) else ct
+            for ct in cotangents
+        ]
+        results = rule(*self._nondiff(), self._res_tree.unflatten(leaves), self.out_tree.unflatten(cts))
+        parts = self.in_tree.children()
+        if not isinstance(results, (tuple, list)):
+            raise errors.CustomRuleError(
+                f"{where} must return a tuple with a cotangent for each differentiable argument of {self.where}, got "
+                f"{type(results).__name__}. Write (ct,) for a single argument"
+            )
+        if len(results) != len(parts):
+            raise errors.CustomRuleError(
+                f"{where} must return {len(parts)} cotangent{'' if len(parts) == 1 else 's'}, one for each "
+                f"differentiable argument of {self.where}, got {len(results)}"
+            )
+        flat: list[Any] = []
+        for k, (result, part) in enumerate(zip(results, parts, strict=True)):
+            if result is None:
+                flat.extend([None] * part.num_leaves)
+                continue
+            leaves, tree = tree_flatten(result, is_leaf=lambda x: x is None or _is_symbolic(x))
+            if tree != part:
+                raise errors.CustomRuleError(
+                    f"{where}: cotangent {k} must have the structure of argument {k}: {describe_mismatch(part, tree)}"
+                )
+            flat.extend(None if _is_symbolic(x) or _is_float0(x) else x for x in leaves)
+        return flat
+
+
+def _is_float0(x: Any) -> bool:
+    return getattr(x, "dtype", None) == dtypes.float0
+
+
+class custom_jvp(_CustomFunction):
+    """A function with a forward derivative rule of its own; reverse mode follows by transposition.
+
+    Args:
+        f: the function.
+        nondiff_argnums: positional arguments that are no arrays, or have no derivative.
+
+    >>> import numpy as np, functrans as ft
+    >>> @ft.custom_jvp
+    ... def log1pexp(x):
+    ...     return np.log(1.0 + np.exp(x))
+    >>> @log1pexp.defjvp
+    ... def rule(primals, tangents):
+    ...     (x,), (t,) = primals, tangents
+    ...     return log1pexp(x), t * (1.0 - 1.0 / (1.0 + np.exp(x)))
+    >>> float(ft.grad(log1pexp)(100.0))
+    1.0
+    """
+
+
+class custom_vjp(_CustomFunction):
+    """A function with a reverse derivative rule of its own. Forward mode transposes that rule.
+
+    Args:
+        f: the function.
+        nondiff_argnums: positional arguments that are no arrays, or have no derivative.
+
+    >>> import numpy as np, functrans as ft
+    >>> @ft.custom_vjp
+    ... def clipped(x):
+    ...     return x
+    >>> clipped.defvjp(lambda x: (x, None), lambda residuals, ct: (np.clip(ct, -1.0, 1.0),))
+    >>> float(ft.grad(lambda x: 5.0 * clipped(x))(2.0))
+    1.0
+    """
+
+
+def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that returns its result together with its reverse rule.
+
+    Args:
+        f: returns ``(result, vjp)``, where ``vjp(cotangent)`` gives a cotangent, or a tuple of one for each argument.
+
+    >>> import numpy as np, functrans as ft
+    >>> @ft.custom_gradient
+    ... def f(x):
+    ...     return x**2, lambda ct: 10.0 * ct
+    >>> float(ft.grad(f)(3.0))
+    10.0
+    """
+    check_callable("custom_gradient", f)
+    where = f"custom_gradient({name_of(f)})"
+
+    def checked(*args: Any) -> Any:
+        pair = f(*args)
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not callable(pair[1]):
+            raise errors.CustomRuleError(f"{where}: the function must return a pair (result, vjp function)")
+        return pair
+
+    @functools.wraps(f, updated=())
+    def value(*args: Any) -> Any:
+        return checked(*args)[0]
+
+    custom = custom_vjp(value)
+
+    def fwd(*args: Any) -> Any:
+        result, pullback = checked(*args)
+        converted, constants = closure_convert(pullback, result)
+        return result, (constants, _Held(converted), len(args))
+
+    def bwd(residuals: Any, ct: Any) -> Any:
+        constants, held, n = residuals
+        cts = held.value(ct, *constants)
+        return cts if isinstance(cts, (tuple, list)) and len(cts) == n else (cts,)
+
+    custom.defvjp(fwd, bwd)
+    return custom
+
+
+class _Held:
+    """An object that travels among residuals and is no pytree."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+

@@ -1,0 +1,368 @@
+"""Functions that carry derivative rules of the user's, as primitives.
+
+The transformation that meets such a call decides what to do with it: ``linearize`` takes the reverse rule, ``jvp``
+the forward one, ``vmap`` maps the function and its rules together, and staging keeps the rules beside the jaxpr of
+the function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from functrans import errors
+from functrans.core import dtypes
+from functrans.core.avals import ShapedArray
+from functrans.core.evaluate import evaluate
+from functrans.core.jaxpr import Jaxpr
+from functrans.core.primitive import BatchAxis, Params, Primitive, Undefined, Zero
+from functrans.core.stage import PartialTrace, stage
+from functrans.core.structural import instantiate, move_axis, reduce_sum, zero_of
+from functrans.core.trace import Tracer, aval_of, current_trace, reset_trace, reverse_mode, set_trace
+from functrans.interpreters.batch import batch_flat, materialize
+from functrans.interpreters.jvp import jvp_flat
+from functrans.interpreters.linearize import CustomLinear, Recorded
+from functrans.interpreters.transpose import backward_pass
+
+Flat = Callable[..., Sequence[Any]]
+
+
+class Rules:
+    """A function of arrays with its derivative rules, all flat.
+
+    Attributes:
+        name: the function's name, for messages.
+        fun: ``fun(*args)`` gives the results.
+        jvp: ``jvp(primals, tangents)`` gives results and tangents; a tangent may be ``Zero``.
+        fwd: ``fwd(*args)`` gives results and residuals.
+        bwd: ``bwd(residuals, cotangents)`` gives a cotangent or None for each argument.
+        jaxpr: the function staged, with ``n_consts`` hoisted constants as its first inputs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        fun: Flat,
+        jvp: Callable[..., Any] | None,
+        fwd: Callable[..., Any] | None,
+        bwd: Callable[..., Any] | None,
+        jaxpr: Jaxpr | None = None,
+        n_consts: int = 0,
+    ) -> None:
+        self.name = name
+        self.fun = fun
+        self.jvp = jvp
+        self.fwd = fwd
+        self.bwd = bwd
+        self.jaxpr = jaxpr
+        self.n_consts = n_consts
+
+    def staged(self, avals: Sequence[ShapedArray]) -> tuple[Rules, Sequence[Any]]:
+        """The rules with the function staged at given avals, and the constants that this hoisted."""
+        if self.jaxpr is not None:
+            return self, ()
+        jaxpr, consts = stage(self.fun, avals, self.name).hoisted()
+        n = len(consts)
+        fwd = self.fwd
+        return (
+            Rules(
+                self.name,
+                lambda *args: evaluate(jaxpr, args),
+                self.jvp,
+                fwd,
+                self.bwd,
+                jaxpr,
+                n,
+            ),
+            consts,
+        )
+
+    def without_consts(self, values: Sequence[Any]) -> Sequence[Any]:
+        return values[self.n_consts :]
+
+    def __repr__(self) -> str:
+        return f"<custom rules of {self.name}>"
+
+
+def _check_consts(rules: Rules, live: Sequence[bool]) -> None:
+    if any(live[: rules.n_consts]):
+        raise errors.CustomRuleError(
+            f"{rules.name} has a derivative rule of its own and closes over a value that is being differentiated, for "
+            f"which the rule says nothing. Pass that value to {rules.name} as an argument"
+        )
+
+
+def _shape(*avals: ShapedArray, rules: Rules) -> list[ShapedArray]:
+    staged, _ = rules.staged(avals[rules.n_consts :] if rules.jaxpr is None else avals)
+    assert staged.jaxpr is not None
+    return list(staged.jaxpr.out_avals)
+
+
+def _stage(avals: Sequence[ShapedArray], params: Params) -> tuple[Sequence[Any], Params]:
+    rules, consts = params["rules"].staged(avals)
+    return consts, {"rules": rules}
+
+
+def _impl(xp: Any, *args: Any, rules: Rules) -> list[Any]:
+    return list(rules.fun(*args))
+
+
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, rules: Rules) -> tuple[list[Any], list[Any]]:
+    _check_consts(rules, [not isinstance(t, Zero) for t in tangents])
+    primals, tangents = rules.without_consts(primals), rules.without_consts(tangents)
+    if rules.jvp is not None and not (reverse_mode.get() and rules.fwd is not None):
+        outs, out_tangents = rules.jvp(primals, tangents)
+        return list(outs), list(out_tangents)
+    if rules.fwd is None or rules.bwd is None:
+        raise errors.CustomRuleError(
+            f"{rules.name} was declared with a custom rule, and none was given: call {rules.name}.defjvp(rule) or "
+            f"{rules.name}.defvjp(fwd, bwd) before it is differentiated"
+        )
+    outs, residuals = rules.fwd(*primals)
+    live = tuple(not isinstance(t, Zero) for t in tangents)
+    avals = tuple(aval_of(p) for p in primals)
+    given = [t for t in tangents if not isinstance(t, Zero)]
+    linear_out = [dtypes.is_inexact(aval_of(o).dtype) for o in outs]
+    bwd = Backward(rules.name, rules.bwd, live, avals, tuple(aval_of(o) for o in outs), len(residuals))
+    found = iter(custom_linear_p.bind(*residuals, *given, bwd=bwd))
+    return list(outs), [next(found) if lin else zero_of(o) for o, lin in zip(outs, linear_out, strict=True)]
+
+
+def _linearize(
+    primals: Sequence[Any], live: Sequence[bool], *, rules: Rules
+) -> tuple[Sequence[Any], Sequence[bool], CustomLinear]:
+    """The user's rule on the values at hand: Python control flow in it sees concrete numbers."""
+    _check_consts(rules, live)
+    primals, live = rules.without_consts(primals), rules.without_consts(live)
+    if rules.fwd is not None and rules.bwd is not None:
+        outs, residuals = rules.fwd(*primals)
+        avals = tuple(aval_of(p) for p in primals)
+        out_avals = tuple(aval_of(o) for o in outs)
+        bwd = Backward(rules.name, rules.bwd, tuple(live), avals, out_avals, len(residuals))
+        return outs, [dtypes.is_inexact(a.dtype) for a in out_avals], PullLinear(bwd, residuals)
+    if rules.jvp is None:
+        _jvp(primals, [Zero(aval_of(p).tangent()) for p in primals], rules=rules)
+    trace = PartialTrace(current_trace(), rules.name)
+    inputs = [trace.input(aval_of(p).tangent()) for p, a in zip(primals, live, strict=True) if a]
+    given = iter(inputs)
+    tangents = [next(given) if a else Zero(aval_of(p).tangent()) for p, a in zip(primals, live, strict=True)]
+    token = set_trace(trace)
+    try:
+        outs, out_tangents = rules.jvp(primals, tangents)  # type: ignore[misc]
+    finally:
+        reset_trace(token)
+    for o in outs:
+        if isinstance(o, Tracer) and o.trace is trace:
+            raise errors.CustomRuleError(f"{rules.name}: the results of its JVP rule must not depend on the tangents")
+    live_out = [not isinstance(t, Zero) for t in out_tangents]
+    jaxpr = trace.finish(inputs, [t for t in out_tangents if not isinstance(t, Zero)])
+    return outs, live_out, Recorded(jaxpr)
+
+
+class Backward:
+    """A reverse rule at given types: which arguments have a derivative, and the avals on both sides."""
+
+    def __init__(
+        self,
+        name: str,
+        rule: Callable[..., Any],
+        live: tuple[bool, ...],
+        avals: tuple[ShapedArray, ...],
+        out_avals: tuple[ShapedArray, ...],
+        n_residuals: int,
+    ) -> None:
+        self.name = name
+        self.rule = rule
+        self.live = live
+        self.avals = avals
+        self.out_avals = out_avals
+        self.n_residuals = n_residuals
+        self.in_tangents = [a.tangent() for a, n in zip(avals, live, strict=True) if n]
+        self.out_tangents = [a.tangent() for a in out_avals if dtypes.is_inexact(a.dtype)]
+
+    def __call__(self, residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """Cotangents of the live arguments for cotangents of the inexact results."""
+        given = iter(cotangents)
+        full = []
+        for a in self.out_avals:
+            ct = next(given) if dtypes.is_inexact(a.dtype) else None
+            full.append(Zero(a.cotangent()) if ct is None else ct)
+        results = self.rule(residuals, full)
+        return [ct for ct, a in zip(results, self.live, strict=True) if a]
+
+    def forward(self, residuals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+        """Tangents of the results: the transpose of the reverse rule, which is linear in the cotangents."""
+        avals = [a.cotangent() for a in self.out_tangents]
+        dense: list[int] = []
+
+        def pulled(*cts: Any) -> list[Any]:
+            results = self(residuals, cts)
+            dense[:] = [i for i, ct in enumerate(results) if ct is not None]
+            return [results[i] for i in dense]
+
+        jaxpr = stage(pulled, avals, self.name)
+        given = [tangents[i] for i in dense]
+        found = backward_pass(jaxpr, [Undefined(a) for a in avals], given)
+        return [instantiate(Zero(a)) if t is None else t for t, a in zip(found, self.out_tangents, strict=True)]
+
+    def __repr__(self) -> str:
+        return f"<reverse rule of {self.name}>"
+
+
+class PullLinear(CustomLinear):
+    """A linear map given by a reverse rule and its residuals."""
+
+    def __init__(self, bwd: Backward, residuals: Sequence[Any]) -> None:
+        self.bwd = bwd
+        self.kept = residuals
+        self.in_avals = bwd.in_tangents
+
+    def push(self, residuals: Sequence[Any], tangents: Sequence[Any], direct: bool) -> list[Any]:
+        return self.bwd.forward(self.kept, tangents)
+
+    def pull(self, residuals: Sequence[Any], cotangents: Sequence[Any], direct: bool) -> Sequence[Any]:
+        return self.bwd(self.kept, cotangents)
+
+
+def _batch(
+    axis: BatchAxis, args: Sequence[Any], dims: Sequence[int | None], *, rules: Rules
+) -> tuple[list[Any], list[int]]:
+    n = rules.n_consts
+    out_dims: list[int] = []
+
+    def fun(*arrays: Any) -> list[Any]:
+        return [materialize(axis, x, d) for x, d in batch_flat(rules.fun, axis, arrays, dims)]
+
+    own_dims = list(dims[n:])
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        live = [not isinstance(t, Zero) for t in tangents]
+        zeros = iter([t for t in tangents if isinstance(t, Zero)])
+        counts: list[int] = []
+        live_out: list[Any] = []
+
+        def flat(*arrays: Any) -> list[Any]:
+            given = iter(arrays[len(primals) :])
+            examples = [
+                next(given) if a else Zero(aval_of(p).tangent()) for a, p in zip(live, arrays, strict=False)
+            ]
+            assert rules.jvp is not None
+            outs, ts = rules.jvp(arrays[: len(primals)], examples)
+            counts.append(len(outs))
+            live_out[:] = [None if not isinstance(t, Zero) else t for t in ts]
+            return [*outs, *(t for t in ts if not isinstance(t, Zero))]
+
+        given = [t for t in tangents if not isinstance(t, Zero)]
+        given_dims = [d for d, a in zip(own_dims, live, strict=True) if a]
+        pairs = batch_flat(flat, axis, [*primals, *given], [*own_dims, *given_dims])
+        arrays = [materialize(axis, x, d) for x, d in pairs]
+        outs = arrays[: counts[0]]
+        rest = iter(arrays[counts[0] :])
+        del zeros
+        return outs, [next(rest) if z is None else zero_of(o) for z, o in zip(live_out, outs, strict=True)]
+
+    def fwd(*arrays: Any) -> tuple[list[Any], list[Any]]:
+        counts: list[int] = []
+
+        def flat(*examples: Any) -> list[Any]:
+            assert rules.fwd is not None
+            outs, residuals = rules.fwd(*examples)
+            counts.append(len(outs))
+            return [*outs, *residuals]
+
+        values = [materialize(axis, x, d) for x, d in batch_flat(flat, axis, arrays, own_dims)]
+        return values[: counts[0]], values[counts[0] :]
+
+    def bwd(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        live = [not isinstance(ct, Zero) for ct in cotangents]
+        present: list[bool] = []
+        k = len(residuals)
+
+        def flat(*arrays: Any) -> list[Any]:
+            given = iter(arrays[k:])
+            cts = [
+                next(given) if a else Zero(ct.aval.update(shape=ct.aval.shape[1:])) for a, ct in zip(live, cotangents, strict=True)
+            ]
+            assert rules.bwd is not None
+            results = rules.bwd(arrays[:k], cts)
+            present[:] = [ct is not None for ct in results]
+            return [ct for ct in results if ct is not None]
+
+        given = [*residuals, *(ct for ct in cotangents if not isinstance(ct, Zero))]
+        found = iter(batch_flat(flat, axis, given, [0] * len(given)))
+        results: list[Any] = []
+        for here, dim in zip(present, own_dims, strict=True):
+            if not here:
+                results.append(None)
+                continue
+            ct = materialize(axis, *next(found))
+            # What every example shares collects the cotangents of all of them.
+            results.append(reduce_sum(ct, (0,)) if dim is None else move_axis(ct, 0, dim))
+        return results
+
+    mapped = Rules(
+        rules.name,
+        fun,
+        jvp if rules.jvp is not None else None,
+        fwd if rules.fwd is not None else None,
+        bwd if rules.bwd is not None else None,
+    )
+    if n:
+        # Constants keep their place in front; the rules never see them.
+        consts = args[:n]
+        mapped.fun = lambda *arrays: fun(*consts, *arrays)
+    outs = custom_p.bind(*args[n:], rules=mapped)
+    out_dims[:] = [0] * len(outs)
+    return outs, out_dims
+
+
+def _transpose(cotangents: Sequence[Any], *operands: Any, rules: Rules) -> list[Any]:
+    """A function with rules of its own inside of a linear one: the function itself is transposed."""
+    staged, consts = rules.staged([x.aval if isinstance(x, Undefined) else aval_of(x) for x in operands])
+    assert staged.jaxpr is not None
+    return backward_pass(staged.jaxpr, [*consts, *operands], cotangents)[len(consts) :]
+
+
+custom_p = Primitive(
+    "custom",
+    shape=_shape,
+    impl=_impl,
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    linearize=_linearize,
+    stage=_stage,
+    multiple=True,
+    kind="custom",
+)
+
+
+def _linear_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, bwd: Backward) -> tuple[list[Any], list[Any]]:
+    k = bwd.n_residuals
+    return jvp_flat(lambda *xs: bwd.forward(xs[:k], xs[k:]), primals, tangents)
+
+
+def _linear_transpose(cotangents: Sequence[Any], *operands: Any, bwd: Backward) -> list[Any]:
+    k = bwd.n_residuals
+    cts = [None if isinstance(ct, Zero) else ct for ct in cotangents]
+    return [None] * k + bwd(operands[:k], cts)
+
+
+def _linear_batch(
+    axis: BatchAxis, args: Sequence[Any], dims: Sequence[int | None], *, bwd: Backward
+) -> tuple[list[Any], list[int | None]]:
+    k = bwd.n_residuals
+    pairs = batch_flat(lambda *xs: bwd.forward(xs[:k], xs[k:]), axis, args, dims)
+    return [x for x, _ in pairs], [d for _, d in pairs]
+
+
+custom_linear_p = Primitive(
+    "custom_linear",
+    shape=lambda *avals, bwd: [a.cotangent() for a in bwd.out_tangents],
+    impl=lambda xp, *args, bwd: bwd.forward(args[: bwd.n_residuals], args[bwd.n_residuals :]),
+    jvp=_linear_jvp,
+    transpose=_linear_transpose,
+    batch=_linear_batch,
+    multiple=True,
+    kind="custom",
+)

@@ -1,0 +1,1 @@
+"""Checks of the library by itself. Nothing in the package imports this folder."""
