@@ -28,7 +28,7 @@ class CodeNames(NamedTuple):
     attributes: tuple[str, ...]
 
 
-_names: LRU[CodeNames] = LRU(4096)
+_names: LRU[CodeNames] = LRU(512)
 
 
 def _read_names(code: types.CodeType) -> CodeNames:
@@ -88,11 +88,13 @@ class Captured:
             if isinstance(method, types.FunctionType):
                 bound, current = current, method
         if isinstance(current, types.FunctionType):
-            keys.append((current.__code__, id(current.__globals__)))
+            keys.append((current.__code__, _Identity(current.__globals__)))
             self.function: types.FunctionType | None = current
         else:
             keys.append(_Identity(current))
             self.function = None
+        if bound is not None:
+            keys.append(_Identity(bound))
         self.bound = bound
         self.key = tuple(keys)
 

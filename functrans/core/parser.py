@@ -29,7 +29,7 @@ _TOKEN = re.compile(
     rf"""
     (?P<space>    (?:\s|\#[^\n]*)+ )
   | (?P<complex>  \(-?{_NUMBER}[+-]{_NUMBER}j\) )
-  | (?P<number>   -?{_NUMBER}(?![A-Za-z0-9_]) )
+  | (?P<number>   -?{_NUMBER}(?![A-Za-z0-9_.]) )
   | (?P<string>   b?'(?:[^'\\\n]|\\.)*' | b?"(?:[^"\\\n]|\\.)*" )
   | (?P<word>     [A-Za-z_][A-Za-z0-9_]* )
   | (?P<opaque>   <[^<>\n]*> )
@@ -227,8 +227,8 @@ class _Parser:
         if len(values) != len(constvars):
             self.fail(
                 start,
-                f"the jaxpr has {len(constvars)} constants, and {len(values)} arrays were given. A text does not hold "
-                f"their contents: pass them as from_text(text, consts)",
+                f"arrays for the constants: {len(constvars)} are needed, {len(values)} were given. A text does not "
+                f"hold their contents: pass them as from_text(text, consts)",
             )
         for i, (var, value) in enumerate(zip(constvars, values, strict=True)):
             if aval_of(value) != var.aval:

@@ -290,10 +290,15 @@ def _sum_batch(axis: BatchAxis, args: Sequence[Any], dims: Sequence[int], *, axe
     return sum_p.bind(args[0], axes=shift_axes(axes, d)), d - sum(a < d for a in axes)
 
 
+def _sum_impl(xp: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
+    x = xp.asarray(x)
+    return xp.add.reduce(x, axis=axes, dtype=x.dtype) if xp is np else xp.sum(x, axes, dtype=x.dtype)
+
+
 sum_p = Primitive(
     "sum",
     shape=lambda x, *, axes: shaped(reduced_shape("sum", x, axes), x.dtype, "numpy"),
-    impl=lambda xp, x, *, axes: xp.add.reduce(xp.asarray(x), axis=axes, dtype=x.dtype) if xp is np else xp.sum(x, axes, dtype=x.dtype),
+    impl=_sum_impl,
     specialize=lambda xp, avals, *, axes: (
         (lambda x, _add=np.add.reduce, _axes=axes if len(axes) != 1 else axes[0], _dtype=avals[0].dtype: _add(x, _axes, _dtype))
         if xp is np

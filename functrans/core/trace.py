@@ -27,6 +27,9 @@ class Trace:
 
     __slots__ = ("__weakref__", "ended", "parent")
 
+    differentiates = False
+    """Whether values carry derivatives, which a conversion to a Python number would lose."""
+
     def __init__(self, parent: Trace | None) -> None:
         self.parent = parent
         self.ended = False
@@ -203,13 +206,13 @@ class Tracer(ArrayOperators):
         return bool(self._concrete(errors.TracerBoolError, "`if`, `while`, `and`, `or`, `not` or `assert`"))
 
     def __float__(self) -> float:
-        return float(self._concrete(errors.TracerConversionError, "float()"))
+        return float(self._converted("float()"))
 
     def __int__(self) -> int:
-        return int(self._concrete(errors.TracerConversionError, "int()"))
+        return int(self._converted("int()"))
 
     def __complex__(self) -> complex:
-        return complex(self._concrete(errors.TracerConversionError, "complex()"))
+        return complex(self._converted("complex()"))
 
     def __index__(self) -> int:
         if self.aval.dtype.kind not in "iu":
@@ -222,11 +225,23 @@ class Tracer(ArrayOperators):
 
     def item(self) -> Any:
         """The value as a Python scalar; raises where the value is not known while tracing."""
-        return self._concrete(errors.TracerConversionError, ".item()").item()
+        value = self._converted(".item()")
+        return value.item() if hasattr(value, "item") else value
 
     def tolist(self) -> Any:
         """The value as nested Python lists; raises where the value is not known while tracing."""
-        return self._concrete(errors.TracerConversionError, ".tolist()").tolist()
+        value = self._converted(".tolist()")
+        return value.tolist() if hasattr(value, "tolist") else value
+
+    def _converted(self, use: str) -> Any:
+        if self.aval.dtype.kind not in "biu" and self.trace.differentiates:
+            raise errors.TracerConversionError(
+                f"{use} of a traced value of type {self.aval} would lose its derivative: what is computed from the "
+                f"Python number is a constant. {self.describe_origin()}Keep it an array (an assignment out[i] = x into a "
+                f"NumPy array converts too: use functrans.numpy.stack or x.at[i].set(v), or decorate the function with "
+                f"@functrans.numpy_code), or say that it is a constant with functrans.stop_gradient(x)"
+            )
+        return self._concrete(errors.TracerConversionError, use)
 
     def _concrete(self, error: type[errors.ConcretizationError], use: str) -> Any:
         value = self.trace.concrete(self)

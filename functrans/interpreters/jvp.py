@@ -18,6 +18,7 @@ class JVPTrace(Trace):
     """Carries a tangent beside each value. A tracer's payload is the pair (primal, tangent)."""
 
     __slots__ = ()
+    differentiates = True
 
     def dual(self, value: Any) -> tuple[Any, Any]:
         """The primal and the tangent of a value; the tangent of what this trace did not make is zero."""

@@ -195,6 +195,7 @@ class LinearizeTrace(Trace):
     """
 
     __slots__ = ("freeze", "frozen", "nodes", "on_host", "record_sources", "slots")
+    differentiates = True
 
     def __init__(self, parent: Trace | None, freeze: bool, record_sources: bool = False) -> None:
         super().__init__(parent)

@@ -8,6 +8,9 @@ from functrans.lax.arithmetic import mul as mul
 from functrans.lax.arithmetic import neg as neg
 from functrans.lax.arithmetic import positive as positive
 from functrans.lax.arithmetic import sub as sub
+from functrans.lax.at import at as at
+from functrans.lax.casting import bitcast_convert_type as bitcast_convert_type
+from functrans.lax.casting import convert_element_type as convert_element_type
 from functrans.lax.compare import bit_count as bit_count
 from functrans.lax.compare import bitwise_and as bitwise_and
 from functrans.lax.compare import bitwise_not as bitwise_not
@@ -37,6 +40,21 @@ from functrans.lax.complex import complex as complex
 from functrans.lax.complex import conj as conj
 from functrans.lax.complex import imag as imag
 from functrans.lax.complex import real as real
+from functrans.lax.contraction import (
+    batch_matmul as batch_matmul,
+)
+from functrans.lax.contraction import (
+    dot as dot,
+)
+from functrans.lax.contraction import (
+    dot_general as dot_general,
+)
+from functrans.lax.contraction import (
+    matmul as matmul,
+)
+from functrans.lax.contraction import (
+    tensordot as tensordot,
+)
 from functrans.lax.creation import eye as eye
 from functrans.lax.creation import full as full
 from functrans.lax.creation import full_like as full_like
@@ -51,6 +69,12 @@ from functrans.lax.cumulative import cummin as cummin
 from functrans.lax.cumulative import cumprod as cumprod
 from functrans.lax.cumulative import cumsum as cumsum
 from functrans.lax.cumulative import linear_recurrence as linear_recurrence
+from functrans.lax.dynamic import dynamic_index_in_dim as dynamic_index_in_dim
+from functrans.lax.dynamic import dynamic_slice as dynamic_slice
+from functrans.lax.dynamic import dynamic_slice_in_dim as dynamic_slice_in_dim
+from functrans.lax.dynamic import dynamic_update_index_in_dim as dynamic_update_index_in_dim
+from functrans.lax.dynamic import dynamic_update_slice as dynamic_update_slice
+from functrans.lax.dynamic import dynamic_update_slice_in_dim as dynamic_update_slice_in_dim
 from functrans.lax.exponential import exp as exp
 from functrans.lax.exponential import exp2 as exp2
 from functrans.lax.exponential import expm1 as expm1
@@ -127,6 +151,13 @@ from functrans.lax.slicing import split as split
 from functrans.lax.sorting import argsort as argsort
 from functrans.lax.sorting import permute as permute
 from functrans.lax.sorting import sort as sort
+from functrans.lax.subscript import index as index
+from functrans.lax.taking import nonzero as nonzero
+from functrans.lax.taking import one_hot as one_hot
+from functrans.lax.taking import put_along_axis as put_along_axis
+from functrans.lax.taking import searchsorted as searchsorted
+from functrans.lax.taking import take as take
+from functrans.lax.taking import take_along_axis as take_along_axis
 from functrans.lax.trigonometric import acos as acos
 from functrans.lax.trigonometric import acosh as acosh
 from functrans.lax.trigonometric import angle as angle

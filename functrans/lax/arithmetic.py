@@ -4,44 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from functrans.core.primitive import Primitive, Sample, Trait, Undefined
+from functrans.core.primitive import Primitive, Trait, Undefined
 from functrans.core.structural import add as add
 from functrans.core.structural import add_p as add_p
 from functrans.core.structural import convert, unbroadcast
 from functrans.core.trace import aval_of
-from functrans.lax.families import bilinear, elementwise
+from functrans.lax.families import ANY, bilinear, elementwise
+from functrans.lax.samples import binary, unary
 
 NUMBERS = "iufc"
-
-
-def _pairs() -> list[Sample]:
-    x = np.array([[0.5, -1.5, 2.0], [1.25, 3.0, -0.75]])
-    y = np.array([1.5, -0.5, 2.5])
-    return [
-        Sample((x, y)),
-        Sample((x[:, :1], y)),
-        Sample((x.astype(np.float32), 2.5)),
-        Sample((2.5, y)),
-        Sample((np.float64(1.5), np.float64(0.5))),
-        Sample((x + 1j * x[::-1], y - 2j * y)),
-        Sample((np.zeros((0, 3)), y)),
-        Sample((np.arange(1, 4), np.arange(2, 5))),
-    ]
-
-
-def _unary() -> list[Sample]:
-    x = np.array([[0.5, -1.5, 2.0], [1.25, 3.0, -0.75]])
-    return [
-        Sample((x,)),
-        Sample((np.float64(1.5),)),
-        Sample((1.5,)),
-        Sample((x.astype(np.float32),)),
-        Sample((x + 1j * x[::-1],)),
-        Sample((np.zeros((0, 2)),)),
-        Sample((np.arange(1, 4),)),
-    ]
 
 
 sub_p: Primitive = elementwise(
@@ -55,7 +26,7 @@ sub_p: Primitive = elementwise(
         unbroadcast(ct, x.aval) if isinstance(x, Undefined) else None,
         unbroadcast(neg(ct), y.aval) if isinstance(y, Undefined) else None,
     ],
-    samples=_pairs,
+    samples=binary(kinds=NUMBERS),
 )
 
 mul_p: Primitive = elementwise(
@@ -66,7 +37,7 @@ mul_p: Primitive = elementwise(
     arity=2,
     linear=bilinear([lambda ct, y: mul(ct, y), lambda ct, x: mul(ct, x)]),
     traits=(Trait.COMMUTATIVE,),
-    samples=_pairs,
+    samples=binary(kinds=ANY),
 )
 
 div_p: Primitive = elementwise(
@@ -77,7 +48,7 @@ div_p: Primitive = elementwise(
     arity=2,
     kinds="fc",
     linear=lambda ct, x, y: [unbroadcast(div(ct, y), x.aval), None],
-    samples=lambda: [s for s in _pairs() if np.result_type(*s.args).kind in "fc"],
+    samples=binary(),
 )
 
 neg_p: Primitive = elementwise(
@@ -87,7 +58,7 @@ neg_p: Primitive = elementwise(
     arity=1,
     kinds=NUMBERS,
     linear=lambda ct, x: [unbroadcast(neg(ct), x.aval)],
-    samples=_unary,
+    samples=unary(kinds=NUMBERS),
 )
 
 positive_p: Primitive = elementwise(
@@ -97,7 +68,7 @@ positive_p: Primitive = elementwise(
     arity=1,
     kinds=NUMBERS,
     linear=lambda ct, x: [unbroadcast(ct, x.aval)],
-    samples=_unary,
+    samples=unary(kinds=NUMBERS),
 )
 
 

@@ -193,7 +193,10 @@ def running_samples(kinds: str = ANY) -> Samples:
 
 def bind_running(prim: Primitive, x: Any, axis: int, reverse: bool) -> Any:
     """Apply a running reduction along an axis that may be counted from the end."""
-    return prim.bind(x, axis=normalize_axis(prim.name, axis, aval_of(x).ndim), reverse=bool(reverse))
+    aval = aval_of(x)
+    params = {"axis": normalize_axis(prim.name, axis, aval.ndim), "reverse": bool(reverse)}
+    prim.shape(aval, **params)
+    return prim.bind(x, **params)
 
 
 # -- sums and products ----------------------------------------------------------------------------------------------

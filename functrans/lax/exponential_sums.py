@@ -125,7 +125,9 @@ def logsumexp(x: Any, axes: Any = None) -> Any:
     >>> logsumexp(np.array([1000.0, 1000.0, -np.inf]))
     np.float64(1000.6931471805599)
     """
-    return logsumexp_p.bind(x, axes=normalize_axes("logsumexp", axes, aval_of(x).ndim))
+    aval = aval_of(x)
+    accept("logsumexp", "fc", [aval])
+    return logsumexp_p.bind(x, axes=normalize_axes("logsumexp", axes, aval.ndim))
 
 
 # -- along an axis --------------------------------------------------------------------------------------------------

@@ -42,7 +42,11 @@ def taken_shape(name: str, shape: Shape, indices: Sequence[ShapedArray], axes: A
     kept = [extent for a, extent in enumerate(shape) if a not in axes]
     if not 0 <= at <= len(kept):
         raise errors.IndexingError(f"{name}: at={at} must lie between 0 and {len(kept)}, the number of axes kept")
-    return (*kept[:at], *broadcast_shapes(name, *(i.shape for i in indices)), *kept[at:])
+    try:
+        middle = broadcast_shapes(name, *(i.shape for i in indices))
+    except errors.ShapeError as error:
+        raise errors.IndexingError(f"{error}; index arrays must broadcast together") from None
+    return (*kept[:at], *middle, *kept[at:])
 
 
 def natural_place(axes: Axes) -> int:
@@ -76,7 +80,8 @@ def out_of_bounds(name: str, shape: Shape, axes: Axes, indices: Sequence[Any]) -
                 f"or say what should happen: x.at[index].get(mode='clip' | 'wrap' | 'fill'), "
                 f"x.at[index].set(..., mode='drop')"
             )
-    return errors.IndexingError(f"{name}: the index does not fit shape {shape}")
+    shapes = ", ".join(str(np.shape(i)) for i in indices)
+    return errors.IndexingError(f"{name}: index arrays of shapes {shapes} do not fit an array of shape {shape}")
 
 
 def valid_places(xp: Any, shape: Shape, axes: Axes, indices: Sequence[Any]) -> Any:

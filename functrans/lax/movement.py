@@ -95,10 +95,9 @@ def reshape(x: Any, shape: Any) -> Any:
            [3, 4, 5]])
     """
     aval = aval_of(x)
-    given = tuple(shape) if isinstance(shape, Iterable) else (shape,)
-    if given == aval.shape and aval.box == "array":
+    target = given = static_extents(shape if isinstance(shape, Iterable) else (shape,))
+    if target == aval.shape and aval.box == "array":
         return x
-    target = static_extents(given)
     if -1 in target:
         target = _infer_extent(aval.shape, target)
     if any(not isinstance(e, SizeVar) and e < 0 for e in target):

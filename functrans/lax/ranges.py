@@ -53,6 +53,9 @@ arange_p = nullary(
 def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None) -> Any:
     """Evenly spaced numbers from ``start`` (inclusive) to ``stop`` (exclusive), bit for bit those of ``numpy.arange``.
 
+    Only where a Python float meets a float32 or float16 scalar, in whose precision NumPy then takes the first step, the
+    last bit may differ.
+
     Args:
         start, stop, step: static real numbers; one alone is ``stop``, and the count starts at 0.
         dtype: that of the result; what int64 and the three promote to if None.
@@ -68,13 +71,11 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None) ->
     given = (start, stop, step)
     if dtype is None:
         dtype = np.result_type(np.int64, *[aval_of(v).dtype for v in given])
-    first, last, by = numbers = [_static_number(v) for v in given]
+    first, last, by = _plain(*(_static_number(v) for v in given))
     if by == 0:
         raise errors.ShapeError("arange: step must not be zero")
     if not math.isfinite((last - first) / by):
         raise errors.ShapeError(f"arange: start={first}, stop={last}, step={by} give no finite length")
-    if any(isinstance(v, np.generic) for v in numbers):
-        first, last, by = _widened(first, last, by)
     target = numeric_dtype("arange", dtype)
     if first == 0 and math.copysign(1.0, first) < 0:
         # Parameters are compared by value, which would take a negative zero for a positive one.
@@ -82,21 +83,26 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None) ->
     return arange_p.bind(start=first, stop=last, step=by, dtype=target)
 
 
-def _widened(start: Any, stop: Any, step: Any) -> tuple[float, float, float]:
-    """Python floats that give the length and the second element that narrow scalars give, rounded as they are."""
-    count, first = _length(start, stop, step), float(start)
-    last, by = float(stop), float(start + step) - first
+def _plain(start: Any, stop: Any, step: Any) -> tuple[Any, Any, Any]:
+    """Python numbers in place of NumPy scalars, giving the length and the second element that these give."""
+    if all(isinstance(v, (int, np.integer)) for v in (start, stop, step)):
+        return int(start), int(stop), int(step)
+    first, last, by = float(start), float(stop), float(step)
+    if by == 0 or not math.isfinite((last - first) / by):
+        return first, last, by
+    count, following = _length(start, stop, step), start + step
+    if np.asarray(following).itemsize < 8:
+        by = float(following) - first
     return first, last if _length(first, last, by) == count else first + (count - 0.5) * by, by
 
 
 def _static_number(value: Any) -> Any:
-    """A Python number, or a NumPy scalar of less precision than one."""
+    """A Python number or a NumPy scalar, whichever it was."""
     aval = aval_of(value)
     if aval.shape != () or aval.dtype.kind not in "biuf":
         raise errors.ArgumentError(f"arange: start, stop and step must be real numbers, got a value of type {aval}")
-    if aval.dtype.kind != "f":
-        return int(value)
-    return aval.dtype.type(float(value)) if aval.dtype.itemsize < 8 else float(value)
+    number = float(value) if aval.dtype.kind == "f" else int(value)
+    return number if aval.box == "python" else aval.dtype.type(number)
 
 
 def linspace(start: Any, stop: Any, num: int = 50, *, endpoint: bool = True, axis: int = 0) -> Any:

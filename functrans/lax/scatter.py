@@ -181,11 +181,17 @@ def _scatter_impl(
     shape = out.shape
     ndim = max(np.ndim(i) for i in indices)
     function = getattr(xp, _UFUNCS[op]) if op != "set" else None
-    if mode == "raise" and (ndim == 0 or unique or (op == "set" and len(axes) == 1 and ndim == 1)):
+    lone = len(axes) == 1 and ndim == 1
+    if mode == "raise" and (ndim == 0 or unique or (lone and (function is None or len(shape) == 1))):
         key = numpy_key(axes, [xp.ascontiguousarray(i) if ndim else i for i in indices])
         updates = move_block(xp, updates, ndim, at, natural_place(axes))
         try:
-            out[key] = updates if function is None else function(out[key], updates)
+            if function is None:
+                out[key] = updates
+            elif ndim == 0 or unique:
+                out[key] = function(out[key], updates)
+            else:
+                function.at(out, key, updates)
         except IndexError:
             raise out_of_bounds("index", shape, axes, indices) from None
         return out

@@ -488,5 +488,3 @@ def roll(x: Any, shift: Any, axis: Any) -> Any:
             at = shape[d] - n % shape[d]
             x = concatenate([slice_in_dim(x, at, None, axis=d), slice_in_dim(x, 0, at, axis=d)], d)
     return x
-
-

@@ -67,9 +67,9 @@ inverse_permutation_p: Primitive = Primitive(
 
 
 def _permute_shape(x: ShapedArray, permutation: ShapedArray, *, axis: int) -> ShapedArray:
-    _indices_shape("permute")(permutation, axis=axis)
     if x.shape != permutation.shape:
         raise errors.ShapeError(f"permute: indices of shape {permutation.shape} do not fit an array of {x.shape}")
+    _indices_shape("permute")(permutation, axis=axis)
     return x
 
 

@@ -49,5 +49,3 @@ def normalize_shape(name: str, shape: Any) -> tuple[Any, ...]:
 def common_dtype(name: str, avals: Sequence[ShapedArray]) -> DType:
     """The one dtype of operands that need not broadcast; DTypeError where they differ."""
     return elementwise_aval(name, [shaped((), a.dtype, a.box) for a in avals]).dtype
-
-

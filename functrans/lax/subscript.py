@@ -19,8 +19,8 @@ from functrans.core.avals import Shape, is_device_array
 from functrans.core.structural import broadcast, convert, rebox
 from functrans.core.trace import Tracer, aval_of
 from functrans.lax.compare import bitwise_and, ge, lt
-from functrans.lax.gather import Mode, natural_place, out_of_bounds, take_index, taken_shape
-from functrans.lax.indexing import FULL, BasicIndex, Entry, basic_index, basic_shape, canonical_slice
+from functrans.lax.gather import Mode, natural_place, out_of_bounds, take_index_p, taken_shape
+from functrans.lax.indexing import FULL, BasicIndex, Entry, basic_index_p, basic_shape, canonical_slice
 from functrans.lax.magnitude import clamp
 from functrans.lax.rounding import remainder
 from functrans.lax.slicing import concatenate
@@ -103,6 +103,8 @@ def parse(x: Any, idx: Any, lenient: bool = False) -> Subscript:
         key = _static_key(entries)
         if key is not None:
             return _parse_static(shape, key)
+        if type(idx) is np.ndarray and idx.ndim and idx.dtype.kind in "iu" and shape and _concrete(x) is not None:
+            return Subscript((), (idx,), (0,), 0, False)
     entries = tuple([_index_list(e) if isinstance(e, (list, tuple)) else e for e in entries])
     items: list[_Item] = []
     axis = 0
@@ -213,8 +215,8 @@ def _classify_mask(mask: Any, shape: Shape, axis: int) -> list[_Item]:
     if known is None:
         raise errors.IndexingError(
             f"index: how many elements a traced mask of type {aval_of(mask)} selects is not known while tracing, so "
-            f"the result would have no shape. {mask.describe_origin()}Write functrans.numpy.where(mask, x, 0) in place of "
-            f"x[mask], or give the number of elements: x[functrans.numpy.nonzero(mask, size=...)]"
+            f"the result would have no shape. {mask.describe_origin()}Write functrans.numpy.where(mask, x, 0) in place "
+            f"of x[mask], or give the number of elements: x[functrans.numpy.nonzero(mask, size=...)]"
         )
     if known.ndim == 0:
         return [_Item("flag", int(known))]
@@ -348,13 +350,15 @@ def index(x: Any, idx: Any) -> Any:
     array([3., 4., 5.])
     """
     basic, arrays, axes, at, ellipsis = parse(x, idx)
-    out = x
-    aval = aval_of(x)
-    if basic or not (arrays or isinstance(x, Tracer)) or (not aval.shape and not ellipsis and aval.box != "numpy"):
-        out = basic_index(x, basic)
     if arrays:
-        out = take_index(out, arrays, axes, at)
-    return rebox(out, "array" if ellipsis else "numpy") if not aval_of(out).shape else out
+        if basic:
+            x = basic_index_p.bind(x, index=basic)
+        out = take_index_p.bind(x, *arrays, axes=axes, at=at, mode="raise")
+    elif basic or not isinstance(x, Tracer) or not x.aval.shape:
+        out = basic_index_p.bind(x, index=basic)
+    else:
+        return x
+    return rebox(out, "array") if ellipsis and not aval_of(out).shape else out
 
 
 def subscript_shape(shape: Shape, subscript: Subscript) -> Shape:

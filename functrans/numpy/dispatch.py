@@ -95,7 +95,7 @@ def _from_sequence(x: Any, where: str) -> Any:
 
 def reject_out(name: str, out: Any) -> None:
     """Reject ``out=``: a concrete array cannot take a traced result."""
-    if out is None or out == ():
+    if out is None or (isinstance(out, tuple) and all(o is None for o in out)):
         return
     raise errors.DetachedWriteError(
         f"{name}(..., out=...): a traced result cannot be written into an array, it would lose its derivative. Use the "
@@ -131,7 +131,7 @@ def array_ufunc(ufunc: np.ufunc, method: str, args: Any, kwargs: Any) -> Any:
             f"functrans.extend.primitive, or give its derivative with functrans.custom_jvp around functrans.pure_callback"
         )
     if method == "__call__":
-        return ours(*args, **kwargs)
+        return ours.apply(*args, **kwargs)
     if method == "at":
         raise errors.DetachedWriteError(
             f"numpy.{ufunc.__name__}.at writes into an array, which would lose derivatives. Write "

@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from functrans import lax
+from functrans.core import dtypes
+from functrans.core.structural import convert, rebox
+from functrans.core.trace import aval_of
 from functrans.numpy.ufuncs import Ufunc
+
+
+def _double(x: Any) -> Any:
+    """In double precision at least: what ``float_power`` computes in."""
+    return convert(x, dtypes.result_type(aval_of(x).dtype, np.dtype(np.float64)))
+
+
+def _whole(rounding: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A rounding of floats which leaves integers and booleans as they are."""
+
+    def function(x: Any) -> Any:
+        aval = aval_of(x)
+        return rounding(x) if dtypes.is_inexact(aval.dtype) else rebox(convert(x, aval.dtype), "numpy")
+
+    return function
+
+
+def _scaled(original: np.ufunc) -> Callable[[Any], Any]:
+    """A product with the constant that the ufunc gives at 1; half precision is multiplied in single precision."""
+
+    def function(x: Any) -> Any:
+        dtype = aval_of(x).dtype
+        wide = np.dtype(np.float32) if dtype.char == "e" else dtype
+        return convert(lax.mul(convert(x, wide), original(wide.type(1))), dtype)
+
+    return function
+
+
+def _heaviside(x: Any, half: Any) -> Any:
+    x, half = convert(x, aval_of(x).dtype), convert(half, aval_of(half).dtype)
+    step = lax.select(lax.lt(x, 0), x.dtype.type(0), x.dtype.type(1))
+    out = lax.select(lax.eq(x, 0), half, step)
+    return rebox(lax.select(lax.isnan(x), lax.stop_gradient(x), out), "numpy")
+
 
 add = Ufunc(np.add, lax.add)
 subtract = Ufunc(np.subtract, lax.sub)
 multiply = Ufunc(np.multiply, lax.mul)
 divide = true_divide = Ufunc(np.true_divide, lax.div, "true_divide")
-#TMP floor_divide = Ufunc(np.floor_divide, lax.floor_divide)
-#TMP remainder = mod = Ufunc(np.remainder, lax.remainder)
-#TMP fmod = Ufunc(np.fmod, lax.rem)
+floor_divide = Ufunc(np.floor_divide, lax.floor_divide)
+remainder = mod = Ufunc(np.remainder, lax.remainder)
+fmod = Ufunc(np.fmod, lax.rem)
+divmod = Ufunc(np.divmod, lambda x, y: (lax.floor_divide(x, y), lax.remainder(x, y)))
 power = pow = Ufunc(np.power, lax.pow)
 negative = Ufunc(np.negative, lax.neg)
 positive = Ufunc(np.positive, lax.positive)
 absolute = abs = Ufunc(np.absolute, lax.abs)
+float_power = Ufunc(np.float_power, lambda x, y: lax.pow(_double(x), _double(y)))
 fabs = Ufunc(np.fabs, lax.abs)
 sign = Ufunc(np.sign, lax.sign)
 square = Ufunc(np.square, lax.square)
@@ -29,6 +71,17 @@ minimum = Ufunc(np.minimum, lax.min)
 fmax = Ufunc(np.fmax, lax.fmax)
 fmin = Ufunc(np.fmin, lax.fmin)
 copysign = Ufunc(np.copysign, lax.copysign)
+nextafter = Ufunc(np.nextafter, lax.nextafter)
+spacing = Ufunc(np.spacing, lax.spacing)
+signbit = Ufunc(np.signbit, lax.signbit)
+heaviside = Ufunc(np.heaviside, _heaviside)
+floor = Ufunc(np.floor, _whole(lax.floor))
+ceil = Ufunc(np.ceil, _whole(lax.ceil))
+trunc = Ufunc(np.trunc, _whole(lax.trunc))
+rint = Ufunc(np.rint, lax.rint)
+modf = Ufunc(np.modf, lax.modf)
+frexp = Ufunc(np.frexp, lax.frexp)
+ldexp = Ufunc(np.ldexp, lax.ldexp)
 
 exp = Ufunc(np.exp, lax.exp)
 exp2 = Ufunc(np.exp2, lax.exp2)
@@ -78,3 +131,7 @@ arcsinh = asinh = Ufunc(np.arcsinh, lax.asinh)
 arccosh = acosh = Ufunc(np.arccosh, lax.acosh)
 arctanh = atanh = Ufunc(np.arctanh, lax.atanh)
 hypot = Ufunc(np.hypot, lax.hypot)
+deg2rad = Ufunc(np.deg2rad, _scaled(np.deg2rad))
+radians = Ufunc(np.radians, _scaled(np.radians))
+rad2deg = Ufunc(np.rad2deg, _scaled(np.rad2deg))
+degrees = Ufunc(np.degrees, _scaled(np.degrees))

@@ -45,7 +45,7 @@ def _binary(ufunc: Ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
                 return traced(self, other)
         if not _accepts(other):
             return NotImplemented
-        out = ufunc(self, other)
+        out = ufunc.apply(self, other)
         return rebox(out, "python") if self.aval.box == "python" and _is_python(other) else out
 
     def reflected(self: Any, other: Any) -> Any:
@@ -53,7 +53,7 @@ def _binary(ufunc: Ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
             return traced(other, self)
         if not _accepts(other):
             return NotImplemented
-        out = ufunc(other, self)
+        out = ufunc.apply(other, self)
         return rebox(out, "python") if self.aval.box == "python" and _is_python(other) else out
 
     return forward, reflected
@@ -61,7 +61,7 @@ def _binary(ufunc: Ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 def _unary(ufunc: Ufunc) -> Callable[..., Any]:
     def operator(self: Any) -> Any:
-        out = ufunc(self)
+        out = ufunc.apply(self)
         return rebox(out, "python") if self.aval.box == "python" else out
 
     return operator
@@ -168,9 +168,8 @@ def _shape_method(function: Any) -> Callable[..., Any]:
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and (args[0] is None or isinstance(args[0], (tuple, list))):
-            args = tuple(args[0]) if args[0] is not None else ()
-        given = (args,) if args else ()
-        return dispatch.functions[function](self, *given, **kwargs)
+            return dispatch.functions[function](self, args[0], **kwargs)
+        return dispatch.functions[function](self, *([args] if args else []), **kwargs)
 
     method.__name__ = function.__name__
     method.__doc__ = f"See ``numpy.ndarray.{function.__name__}``."
@@ -220,8 +219,8 @@ _OPERATORS: dict[str, Ufunc] = {
     "sub": ew.subtract,
     "mul": ew.multiply,
     "truediv": ew.true_divide,
-#TMP    "floordiv": ew.floor_divide,
-#TMP    "mod": ew.remainder,
+    "floordiv": ew.floor_divide,
+    "mod": ew.remainder,
     "and": ew.bitwise_and,
     "or": ew.bitwise_or,
     "xor": ew.bitwise_xor,
@@ -244,11 +243,11 @@ _METHODS = (
 
 
 def _matmul(self: Any, other: Any) -> Any:
-    return dispatch.functions[np.matmul](self, other) if _accepts(other) else NotImplemented
+    return dispatch.ufuncs[np.matmul].apply(self, other) if _accepts(other) else NotImplemented
 
 
 def _rmatmul(self: Any, other: Any) -> Any:
-    return dispatch.functions[np.matmul](other, self) if _accepts(other) else NotImplemented
+    return dispatch.ufuncs[np.matmul].apply(other, self) if _accepts(other) else NotImplemented
 
 
 def install() -> None:

@@ -62,6 +62,10 @@ class Ufunc:
             if dtype is not None:
                 rest["dtype"] = dtype
             return self.original(*args, out=out, where=where, casting=casting, **rest)
+        return self.apply(*args, out=out, where=where, dtype=dtype)
+
+    def apply(self, *args: Any, out: Any = None, where: Any = True, dtype: Any = None, **rest: Any) -> Any:
+        """The traced form."""
         if len(args) != self.nin:
             raise errors.ArgumentError(f"{self.__name__}: {self.nin} operands are needed, got {len(args)}")
         reject_out(self.__name__, out)

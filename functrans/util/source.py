@@ -12,7 +12,7 @@ import numpy as np
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _internal_code: dict[CodeType, bool] = {}
-_INTERNAL_CODE_LIMIT = 20_000
+_INTERNAL_CODE_LIMIT = 1000
 
 
 class Source(NamedTuple):
