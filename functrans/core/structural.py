@@ -371,10 +371,9 @@ def elementwise_aval(name: str, avals: Sequence[ShapedArray]) -> ShapedArray:
         dtype = max((a.dtype for a in avals), key=lambda d: "biufc".index(d.kind))
     else:
         for a in avals:
-            if a.weak and "biufc".index(a.dtype.kind) > "biufc".index(dtypes.kind(dtype)) and a.dtype.kind in "fc":
-                raise errors.DTypeError(
-                    f"{name}: a Python {'float' if a.dtype.kind == 'f' else 'complex'} does not fit the dtype {dtype}"
-                )
+            if a.weak and "biufc".index(a.dtype.kind) > "biufc".index(dtypes.kind(dtype)):
+                number = {"i": "int", "f": "float", "c": "complex"}[a.dtype.kind]
+                raise errors.DTypeError(f"{name}: a Python {number} does not fit the dtype {dtype}")
     assert shape is not None
     return shaped(shape, dtype, "numpy")
 

@@ -40,21 +40,17 @@ from functrans.lax.complex import complex as complex
 from functrans.lax.complex import conj as conj
 from functrans.lax.complex import imag as imag
 from functrans.lax.complex import real as real
-from functrans.lax.contraction import (
-    batch_matmul as batch_matmul,
-)
-from functrans.lax.contraction import (
-    dot as dot,
-)
-from functrans.lax.contraction import (
-    dot_general as dot_general,
-)
-from functrans.lax.contraction import (
-    matmul as matmul,
-)
-from functrans.lax.contraction import (
-    tensordot as tensordot,
-)
+from functrans.lax.contraction import batch_matmul as batch_matmul
+from functrans.lax.contraction import dot as dot
+from functrans.lax.contraction import dot_general as dot_general
+from functrans.lax.contraction import matmul as matmul
+from functrans.lax.contraction import tensordot as tensordot
+from functrans.lax.convolution import ConvDimensionNumbers as ConvDimensionNumbers
+from functrans.lax.convolution import conv as conv
+from functrans.lax.convolution import conv_dimension_numbers as conv_dimension_numbers
+from functrans.lax.convolution import conv_general_dilated as conv_general_dilated
+from functrans.lax.convolution import conv_transpose as conv_transpose
+from functrans.lax.convolution import conv_with_general_padding as conv_with_general_padding
 from functrans.lax.creation import eye as eye
 from functrans.lax.creation import full as full
 from functrans.lax.creation import full_like as full_like
@@ -69,12 +65,15 @@ from functrans.lax.cumulative import cummin as cummin
 from functrans.lax.cumulative import cumprod as cumprod
 from functrans.lax.cumulative import cumsum as cumsum
 from functrans.lax.cumulative import linear_recurrence as linear_recurrence
+from functrans.lax.diagonal import diagonal as diagonal
+from functrans.lax.diagonal import embed_diagonal as embed_diagonal
 from functrans.lax.dynamic import dynamic_index_in_dim as dynamic_index_in_dim
 from functrans.lax.dynamic import dynamic_slice as dynamic_slice
 from functrans.lax.dynamic import dynamic_slice_in_dim as dynamic_slice_in_dim
 from functrans.lax.dynamic import dynamic_update_index_in_dim as dynamic_update_index_in_dim
 from functrans.lax.dynamic import dynamic_update_slice as dynamic_update_slice
 from functrans.lax.dynamic import dynamic_update_slice_in_dim as dynamic_update_slice_in_dim
+from functrans.lax.einsum import einsum as einsum
 from functrans.lax.exponential import exp as exp
 from functrans.lax.exponential import exp2 as exp2
 from functrans.lax.exponential import expm1 as expm1
@@ -174,3 +173,8 @@ from functrans.lax.trigonometric import sinc as sinc
 from functrans.lax.trigonometric import sinh as sinh
 from functrans.lax.trigonometric import tan as tan
 from functrans.lax.trigonometric import tanh as tanh
+from functrans.lax.windows import reduce_window_max as reduce_window_max
+from functrans.lax.windows import reduce_window_min as reduce_window_min
+from functrans.lax.windows import reduce_window_sum as reduce_window_sum
+from functrans.lax.windows import select_and_gather_add as select_and_gather_add
+from functrans.lax.windows import select_and_scatter_add as select_and_scatter_add

@@ -81,7 +81,7 @@ def _dot_shape(x: ShapedArray, y: ShapedArray, *, dimension_numbers: DotDimensio
 # -- how it is computed -----------------------------------------------------------------------------------------
 
 
-def _contiguous_or(x: Any, y: Any) -> Any:
+def _matrix_product(x: Any, y: Any) -> Any:
     # ndarray.dot calls the same BLAS function as matmul where memory is contiguous, at a third of the overhead.
     return _ndarray_dot(x, y) if x.flags.forc and y.flags.forc else np.matmul(x, y)
 
@@ -95,7 +95,7 @@ def _kernel(xp: Any, xs: tuple[int, ...], ys: tuple[int, ...], dims: DotDimensio
     (lc, rc), (lb, rb) = dims
     lf, rf = free_axes(len(xs), lc, lb), free_axes(len(ys), rc, rb)
     matmul: Kernel = xp.matmul
-    small: Kernel = _contiguous_or if xp is np else matmul
+    small: Kernel = _matrix_product if xp is np else matmul
     if not lc:
         return _product_kernel(xp, xs, ys, dims)
     if len(lc) == 1:
@@ -118,7 +118,7 @@ def _product_kernel(xp: Any, xs: tuple[int, ...], ys: tuple[int, ...], dims: Dot
     lf, rf = free_axes(len(xs), (), lb), free_axes(len(ys), (), rb)
     batch = tuple(xs[a] for a in lb)
     x_shape = (*batch, *(xs[a] for a in lf), *(1,) * len(rf))
-    y_shape = (*batch, *(1,) * len(lf), *(ys[a] for a in rf))
+    y_shape = (*batch, *((1,) * len(lf) if batch else ()), *(ys[a] for a in rf))
     left, right = _arranged((*lb, *lf), xs, x_shape), _arranged((*rb, *rf), ys, y_shape)
     multiply: Kernel = xp.multiply
     if left is None and right is None:
@@ -164,7 +164,7 @@ def _folded_kernel(xp: Any, xs: tuple[int, ...], ys: tuple[int, ...], dims: DotD
     if not batch and not columns:
         y_shape = (inner,)
     left, right = _arranged((*lb, *lf, *lc), xs, x_shape), _arranged((*rb, *rc, *rf), ys, y_shape)
-    product: Kernel = _contiguous_or if xp is np and not batch else xp.matmul
+    product: Kernel = _matrix_product if xp is np and not batch else xp.matmul
     got = (*batch, *((prod(rows),) if rows or batch else ()), *((prod(columns),) if columns or batch else ()))
     out = (*batch, *rows, *columns)
     if got == out:
@@ -514,6 +514,10 @@ def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:
         chosen_x, chosen_y = ((a,) if isinstance(a, (int, np.integer)) else tuple(a) for a in axes)
     else:
         n = int(axes)
+        if not 0 <= n <= min(len(xs), len(ys)):
+            raise errors.ShapeError(
+                f"tensordot: axes={n} is more axes than shapes {xs} and {ys} both have, or negative"
+            )
         chosen_x, chosen_y = tuple(range(len(xs) - n, len(xs))), tuple(range(n))
     lc = tuple(normalize_axis("tensordot", a, len(xs), "axes[0]") for a in chosen_x)
     rc = tuple(normalize_axis("tensordot", a, len(ys), "axes[1]") for a in chosen_y)

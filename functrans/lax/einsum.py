@@ -142,6 +142,12 @@ def _extents(subscripts: str, operands: Sequence[Labels], shapes: Sequence[tuple
     sizes: dict[Label, Any] = {}
     for i, (labels, shape) in enumerate(zip(operands, shapes, strict=True)):
         for label, extent in zip(labels, shape, strict=True):
+            first = shape[labels.index(label)]
+            if first != extent:
+                raise errors.ShapeError(
+                    f"einsum: the label {label!r} of {subscripts!r} stands for axes of extents {first} and {extent} of one "
+                    f"operand, whose shape is {shape}"
+                )
             known = sizes.setdefault(label, extent)
             if known == 1:
                 sizes[label] = extent
@@ -160,11 +166,6 @@ def _prepare(labels: Labels, shape: tuple[Any, ...], sizes: dict[Label, Any]) ->
     while len(set(names)) < len(names):
         first = next(a for a, label in enumerate(names) if label in names[a + 1 :])
         second = names.index(names[first], first + 1)
-        if extents[first] != extents[second]:
-            raise errors.ShapeError(
-                f"einsum: the label {names[first]!r} stands for axes of extents {extents[first]} and {extents[second]} "
-                f"of one operand, whose shape is {shape}"
-            )
         diagonals.append((first, second))
         label, extent = names[first], extents[first]
         for a in (second, first):

@@ -6,7 +6,9 @@ Shapes and axes are static. A 0-d result is a 0-d array, as NumPy's own function
 from __future__ import annotations
 
 import builtins
+import math
 import operator
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -34,17 +36,17 @@ def like(ct: Any, x: Undefined) -> Any:
 
 
 def _reshape_shape(x: ShapedArray, *, shape: tuple[Any, ...]) -> tuple[Any, ...]:
-    if sorted(map(str, _sizes(x.shape))) != sorted(map(str, _sizes(shape))):
+    size, *variable = _sizes(x.shape)
+    known, *given = _sizes(shape)
+    if size != known or (variable != given and Counter(variable) != Counter(given)):
         raise errors.ShapeError(f"reshape: an array of shape {x.shape} cannot have shape {shape}: the sizes differ")
     return shape
 
 
 def _sizes(shape: Sequence[Any]) -> list[Any]:
-    """Run-time extents, and the product of the others: what two shapes of one size have in common."""
-    known = 1
-    for extent in shape:
-        known *= 1 if isinstance(extent, SizeVar) else extent
-    return [known, *(e for e in shape if isinstance(e, SizeVar))]
+    """The product of the extents that are known, then those known only at run time."""
+    variable = [e for e in shape if isinstance(e, SizeVar)]
+    return [math.prod([e for e in shape if not isinstance(e, SizeVar)] if variable else shape), *variable]
 
 
 def _reshape_impl(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
@@ -95,15 +97,14 @@ def reshape(x: Any, shape: Any) -> Any:
            [3, 4, 5]])
     """
     aval = aval_of(x)
-    target = given = static_extents(shape if isinstance(shape, Iterable) else (shape,))
+    target = given = static_extents(shape)
     if target == aval.shape and aval.box == "array":
         return x
     if -1 in target:
         target = _infer_extent(aval.shape, target)
-    if any(not isinstance(e, SizeVar) and e < 0 for e in target):
+    if any([e < 0 for e in target if type(e) is int]):
         raise errors.ShapeError(f"reshape: a shape has no negative extents but one -1, got {given}")
-    if _sizes(aval.shape) != _sizes(target):
-        _reshape_shape(aval, shape=target)
+    _reshape_shape(aval, shape=target)
     return reshape_p.bind(x, shape=target)
 
 

@@ -191,7 +191,7 @@ def _scatter_impl(
             elif ndim == 0 or unique:
                 out[key] = function(out[key], updates)
             else:
-                function.at(out, key, updates)
+                _accumulate(function, op, out, key, updates)
         except IndexError:
             raise out_of_bounds("index", shape, axes, indices) from None
         return out
@@ -204,8 +204,17 @@ def _scatter_impl(
     if function is None:
         flat[places.ravel()] = updates.ravel()
     else:
-        function.at(flat, places.ravel(), updates.ravel())
+        _accumulate(function, op, flat, places.ravel(), updates.ravel())
     return out
+
+
+def _accumulate(function: Any, op: str, out: Any, key: Any, updates: Any) -> None:
+    if op in ("min", "max"):
+        # ``maximum.at`` reports NaN as an invalid value, which ``maximum`` itself does not.
+        with np.errstate(invalid="ignore"):
+            function.at(out, key, updates)
+    else:
+        function.at(out, key, updates)
 
 
 def _scatter_jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:

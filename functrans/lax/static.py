@@ -25,23 +25,23 @@ def normalize_axes(name: str, axes: Any, ndim: int, argument: str = "axes") -> t
     """Distinct axes counted from the front, in increasing order; all of them for None, one for an int."""
     if axes is None:
         return tuple(range(ndim))
-    given = axes if isinstance(axes, Iterable) else (axes,)
-    found = tuple(sorted(normalize_axis(name, a, ndim, argument) for a in given))
+    given = axes if type(axes) is tuple or isinstance(axes, Iterable) else (axes,)
+    found = tuple(sorted([normalize_axis(name, a, ndim, argument) for a in given]))
     if len(set(found)) != len(found):
         raise errors.ShapeError(f"{name}: {argument}={axes} names an axis twice")
     return found
 
 
-def static_extents(extents: Iterable[Any]) -> tuple[Any, ...]:
-    """Extents as ints; a length known only at run time stays what it is."""
-    return tuple([e if isinstance(e, SizeVar) else operator.index(e) for e in extents])
+def static_extents(shape: Any) -> tuple[Any, ...]:
+    """The extents of a shape as ints, of a vector for one int; a length known only at run time stays what it is."""
+    extents = shape if type(shape) is tuple or isinstance(shape, Iterable) else (shape,)
+    return tuple([e if type(e) is int or isinstance(e, SizeVar) else operator.index(e) for e in extents])
 
 
 def normalize_shape(name: str, shape: Any) -> tuple[Any, ...]:
     """A shape as a tuple; an int is the shape of a vector."""
-    extents = shape if isinstance(shape, Iterable) else (shape,)
-    result = static_extents(extents)
-    if any(not isinstance(e, SizeVar) and e < 0 for e in result):
+    result = static_extents(shape)
+    if any([e < 0 for e in result if type(e) is int]):
         raise errors.ShapeError(f"{name}: a shape has no negative extents, got {result}")
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 from functrans import errors
@@ -52,8 +53,8 @@ def avg_pool(
     """The mean over each window.
 
     Args:
-        x: an array ``(..., *space, channel)``, or with the channels elsewhere: the spatial axes are the last ones of the
-            others. Axes before them are a batch. Integers are averaged in float64.
+        x: an array ``(..., *space, channel)``, or with the channels elsewhere: the spatial axes are the last ones of
+            the others. Axes before them are a batch. Integers are averaged in float64.
         window_shape: the window's extent along each spatial axis; an int for one axis.
         strides: how far neighbouring windows are apart; the window's own extents if None, so that they tile.
         padding: ``"VALID"``, ``"SAME"``, ``"SAME_LOWER"``, or a pair (low, high) for each spatial axis.
@@ -74,15 +75,18 @@ def avg_pool(
     if not dtypes.is_inexact(aval_of(x).dtype):
         x = convert(x, float)
     total = reduce_window_sum(x, window, step, pairs)
-    aval = aval_of(x)
     if count_include_pad or not any(map(any, pairs)):
-        size = 1
-        for extent in window:
-            size *= extent
-        return div(total, float(size))
-    spatial = [extent if k > 1 or pair != (0, 0) else 1 for extent, k, pair in zip(aval.shape, window, pairs, strict=True)]
-    counts = reduce_window_sum(full(spatial, 1, aval.dtype), window, [s if n > 1 else 1 for s, n in zip(step, spatial, strict=True)], pairs)
-    return div(total, counts)
+        return div(total, float(prod(window)))
+    shape = aval_of(x).shape
+    for n, p, k, s, (lo, _) in zip(shape, aval_of(total).shape, window, step, pairs, strict=True):
+        if p and (lo >= k or (p - 1) * s - lo >= n):
+            raise errors.ShapeError(
+                f"avg_pool: with padding {padding!r} some windows of shape {window_shape} hold padding alone, "
+                f"which has no mean. Pad less, or pass count_include_pad=True"
+            )
+    touched = [k > 1 or s > 1 or any(pair) for k, s, pair in zip(window, step, pairs, strict=True)]
+    ones = full([n if t else 1 for n, t in zip(shape, touched, strict=True)], 1, aval_of(x).dtype)
+    return div(total, reduce_window_sum(ones, window, step, pairs))
 
 
 def max_pool(

@@ -12,7 +12,7 @@ from functrans.core import dtypes
 from functrans.core.structural import convert, rebox
 from functrans.core.trace import Tracer, aval_of
 from functrans.numpy import elementwise as ew
-from functrans.numpy.dispatch import contains_tracer, functions, implements, operand, reject_out
+from functrans.numpy.dispatch import implements, operand, reject_out
 from functrans.numpy.ufuncs import cast_operand, loop
 
 # -- rounding and limits ----------------------------------------------------------------------------------------------
@@ -259,25 +259,3 @@ def may_share_memory(a: Any, b: Any, /, max_work: Any = 0) -> bool:
 
 
 shares_memory = may_share_memory
-
-# -- writes into arrays, which have no traced form -----------------------------------------------------------------------
-
-
-def _reject_write(original: Any, mend: str) -> Any:
-    def function(*args: Any, **kwargs: Any) -> Any:
-        raise errors.DetachedWriteError(
-            f"numpy.{original.__name__}: a traced value cannot be written into an array, nor a traced array written "
-            f"to: the derivative would be lost. Write {mend}. In a function decorated with @functrans.numpy_code, "
-            f"buffers made by NumPy may be written to"
-        )
-
-    functions[original] = function
-    return function
-
-
-_reject_write(
-    np.copyto, "x = functrans.numpy.where(mask, values, x), or functrans.numpy.full in place of numpy.full"
-)
-_reject_write(np.put, "x = functrans.lax.at(x.ravel())[indices].set(values).reshape(x.shape)")
-_reject_write(np.place, "x = functrans.numpy.where(mask, values, x)")
-_reject_write(np.putmask, "x = functrans.numpy.where(mask, values, x)")

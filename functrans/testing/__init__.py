@@ -1,1 +1,1 @@
-"""Checks of the library by itself. Nothing in the package imports this folder."""
+"""Checks of derivatives, of primitives and of passes, for the package's own tests and for its users'."""

@@ -1,0 +1,14 @@
+"""What all tests share: how Hypothesis draws its examples."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+# A run repeats exactly, and a slow machine fails nothing; the fuller matrix draws more, anew each time.
+settings.register_profile("default run", deadline=None, derandomize=True, database=None, max_examples=50)
+settings.register_profile("full matrix", deadline=None, database=None, print_blob=True, max_examples=1000)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("full matrix" if config.getoption("markexpr") == "full" else "default run")
