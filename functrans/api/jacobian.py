@@ -94,7 +94,7 @@ def _unstack(batched: Any, avals: Sequence[ShapedArray], treedef: PyTreeDef, las
             rest = shape[1:]
             blocks.append(np.zeros((*rest, *a.shape) if last else (*a.shape, *rest), dtypes.float0))
             continue
-        block = batched[start : start + a.size].reshape(*a.shape, *shape[1:])
+        block = batched[start : start + a.size].reshape((*a.shape, *shape[1:]))
         start += a.size
         if last:
             order = [*range(a.ndim, len(a.shape) + len(shape) - 1), *range(a.ndim)]

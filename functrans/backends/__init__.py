@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from functrans import errors
 from functrans.backends.base import Backend
+from functrans.core.records import name_singleton
 
 _loaded: dict[str, Backend] = {}
 
@@ -35,6 +36,7 @@ def find(name: str) -> Backend:
                 f"the backend {name!r} needs the package {missing[0]}: python -m pip install {found.install}"
             )
         backend = _loaded.setdefault(name, found)
+        name_singleton(name, backend)
     return backend
 
 

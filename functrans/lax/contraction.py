@@ -41,7 +41,7 @@ def _same_dtype(name: str, x: ShapedArray, y: ShapedArray) -> None:
     if x.dtype != y.dtype:
         raise errors.DTypeError(
             f"{name}: operands of types {x} and {y} must have one dtype. functrans.numpy promotes as NumPy does; "
-            f"functrans.lax wants an explicit convert(x, dtype)"
+            f"functrans.lax wants an explicit convert_element_type(x, dtype)"
         )
 
 

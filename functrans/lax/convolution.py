@@ -223,6 +223,7 @@ def conv_dimension_numbers(
         return dimension_numbers
     if not (
         isinstance(dimension_numbers, Sequence)
+        and not isinstance(dimension_numbers, str)
         and len(dimension_numbers) == 3
         and all(isinstance(layout, str) for layout in dimension_numbers)
     ):

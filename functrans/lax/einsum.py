@@ -15,7 +15,7 @@ from functrans import errors
 from functrans.core.structural import rebox, reduce_sum, transpose
 from functrans.core.trace import aval_of
 from functrans.lax.arithmetic import mul
-from functrans.lax.contraction import dot_general, strong
+from functrans.lax.contraction import dot_general_p, strong
 from functrans.lax.diagonal import diagonal
 from functrans.lax.movement import expand_dims, squeeze
 
@@ -145,8 +145,8 @@ def _extents(subscripts: str, operands: Sequence[Labels], shapes: Sequence[tuple
             first = shape[labels.index(label)]
             if first != extent:
                 raise errors.ShapeError(
-                    f"einsum: the label {label!r} of {subscripts!r} stands for axes of extents {first} and {extent} of one "
-                    f"operand, whose shape is {shape}"
+                    f"einsum: the label {label!r} of {subscripts!r} stands for axes of extents {first} and {extent} of "
+                    f"one operand, whose shape is {shape}"
                 )
             known = sizes.setdefault(label, extent)
             if known == 1:
@@ -357,12 +357,18 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Any:
             f"functrans.numpy.einsum takes the form with lists of axes as well"
         )
     arrays = [strong(x) for x in operands]
-    plan = _plan(subscripts, tuple(aval_of(x).shape for x in arrays), _path_of(optimize))
+    avals = [aval_of(x) for x in arrays]
+    plan = _plan(subscripts, tuple([a.shape for a in avals]), _path_of(optimize))
+    if any(a.dtype != avals[0].dtype for a in avals):
+        raise errors.DTypeError(
+            f"einsum: operands of types {', '.join(map(str, avals))} must have one dtype. functrans.numpy promotes as "
+            f"NumPy does; functrans.lax wants an explicit convert_element_type(x, dtype)"
+        )
     arrays = [_apply(step, x) for step, x in zip(plan.prepared, arrays, strict=True)]
     for step in plan.steps:
         x, y = arrays[step.left], arrays[step.right]
         if isinstance(step, Contraction):
-            out = dot_general(x, y, step.dimension_numbers)
+            out = dot_general_p.bind(x, y, dimension_numbers=step.dimension_numbers)
         else:
             x, y = (
                 expand_dims(transpose(side, axes), new)

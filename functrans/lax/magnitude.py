@@ -108,7 +108,7 @@ def _clamp_samples() -> list[Sample]:
         Sample((0.5, lo, lo + 1.3)),
         Sample((1.5, -0.5, 1.0)),
         Sample((np.float64(1.5), np.float64(-0.5), np.float64(2.0))),
-        Sample((0.25, lo.astype(np.float32), 1.0)),
+        Sample((0.3, lo.astype(np.float32), 1.0)),
         Sample((x, lo + 3.5, lo)),
         Sample((x[:0], lo, 1.0)),
         Sample((np.arange(5), 1, 3)),

@@ -64,7 +64,7 @@ def _atanh_rule(t: Any, out: Any, x: Any) -> Any:
 
 sin_p: Primitive = _function("sin", "sin", lambda t, out, x: mul(t, cos(x)))
 cos_p: Primitive = _function("cos", "cos", lambda t, out, x: neg(mul(t, sin(x))))
-tan_p: Primitive = _function("tan", "tan", lambda t, out, x: mul(t, add(square(out), 1.0)))
+tan_p: Primitive = _function("tan", "tan", lambda t, out, x: mul(t, add(square(out), 1.0)), *_INSIDE)
 asin_p: Primitive = _function("asin", "arcsin", _asin_rule, *_INSIDE)
 acos_p: Primitive = _function("acos", "arccos", _acos_rule, *_INSIDE)
 atan_p: Primitive = _function("atan", "arctan", _atan_rule)

@@ -73,7 +73,7 @@ def reduce_impl(xp: Any, x: Any, ufunc: Any, identity: Any, geometry: WindowGeom
         out = total
     if half:
         return out.astype(np.float16)
-    return out.copy() if np.may_share_memory(out, x) else out
+    return out.copy() if xp.may_share_memory(out, x) else out
 
 
 def index_dtype(geometry: WindowGeometry) -> np.dtype[Any]:
@@ -99,17 +99,19 @@ def select_impl(xp: Any, x: Any, largest: bool, geometry: WindowGeometry) -> Any
         inside = framed(xp, xp.ones(x.shape, bool), geometry.padding, geometry.base_dilation, False)
     best = xp.zeros(space, x.dtype)
     beats = xp.greater if largest else xp.less
+    nans = x.dtype.kind == "f" and x.size > 0 and bool(xp.isnan(xp.max(x)))
     for number, at in _taps(geometry, space):
         value = full[at]
         if number == 0 and inside is None:
-            better = xp.ones(space, bool)
-        else:
-            better = beats(value, best)
-            if x.dtype.kind == "f":
-                better |= xp.isnan(value) & ~xp.isnan(best)
+            best[...] = value
+            chosen[...] = 0
+            continue
+        better = beats(value, best)
+        if nans:
+            better |= xp.isnan(value) & ~xp.isnan(best)
+        if inside is not None:
             better |= chosen < 0
-            if inside is not None:
-                better &= inside[at]
+            better &= inside[at]
         xp.copyto(best, value, where=better)
         xp.copyto(chosen, chosen.dtype.type(number), where=better)
     return chosen

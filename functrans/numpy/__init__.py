@@ -104,6 +104,7 @@ from functrans.numpy.manipulation import ravel as ravel
 from functrans.numpy.manipulation import real as real
 from functrans.numpy.manipulation import repeat as repeat
 from functrans.numpy.manipulation import reshape as reshape
+from functrans.numpy.manipulation import resize as resize
 from functrans.numpy.manipulation import roll as roll
 from functrans.numpy.manipulation import rollaxis as rollaxis
 from functrans.numpy.manipulation import rot90 as rot90
@@ -113,6 +114,7 @@ from functrans.numpy.manipulation import squeeze as squeeze
 from functrans.numpy.manipulation import swapaxes as swapaxes
 from functrans.numpy.manipulation import tile as tile
 from functrans.numpy.manipulation import transpose as transpose
+from functrans.numpy.manipulation import trim_zeros as trim_zeros
 from functrans.numpy.misc import angle as angle
 from functrans.numpy.misc import around as around
 from functrans.numpy.misc import can_cast as can_cast

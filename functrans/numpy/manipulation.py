@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +13,7 @@ from functrans import errors, lax
 from functrans.core import dtypes
 from functrans.core.structural import broadcast_shapes as _common_shape
 from functrans.core.structural import convert, move_axis, rebox
-from functrans.core.trace import aval_of
+from functrans.core.trace import Tracer, aval_of
 from functrans.lax.static import normalize_axes, normalize_axis, normalize_shape
 from functrans.numpy.dispatch import implements, operand
 
@@ -309,6 +310,45 @@ def repeat(a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length
     return lax.index(x, (*(slice(None) for _ in range(at)), np.repeat(np.arange(extents[at]), counts)))
 
 
+@implements(np.resize)
+def resize(a: Any, new_shape: Any) -> Any:
+    """The elements over and over again, as many as a shape takes; see ``numpy.resize``."""
+    x = ravel(operand(a, "resize"))
+    target = normalize_shape("resize", new_shape)
+    have, need = aval_of(x).size, math.prod(target)
+    if not have:
+        return lax.zeros(target, aval_of(x).dtype)
+    if need > have:
+        x = lax.tile(x, (-(-need // have),))
+    return rebox(lax.reshape(lax.slice_in_dim(x, 0, need), target), "array")
+
+
+@implements(np.trim_zeros)
+def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
+    """The array without zeros at its ends; see ``numpy.trim_zeros``.
+
+    The shape of the result depends on the elements, which must be known: it cannot be used under ``jit`` and ``vmap``.
+    """
+    x = operand(filt, "trim_zeros")
+    known = concrete(x, "trim_zeros")
+    axes = range(known.ndim) if axis is None else normalize_axes("trim_zeros", axis, known.ndim, "axis")
+    index = [slice(None)] * known.ndim
+    for d in axes:
+        found = np.flatnonzero(known.any(axis=tuple(i for i in range(known.ndim) if i != d)))
+        front = (found[0] if found.size else known.shape[d]) if "f" in trim.lower() else 0
+        back = (found[-1] + 1 if found.size else known.shape[d]) if "b" in trim.lower() else known.shape[d]
+        index[d] = slice(int(front), int(back))
+    return lax.index(x, tuple(index))
+
+
+def concrete(x: Any, name: str) -> Any:
+    """The elements of an array which ``name`` must know while tracing."""
+    while isinstance(x, Tracer):
+        known = x.trace.concrete(x)
+        x = x.trace.need(x, errors.TracerConversionError, name) if known is None else known
+    return np.asarray(x)
+
+
 # -- dtype and parts ----------------------------------------------------------------------------------------------------
 
 
@@ -316,7 +356,8 @@ def repeat(a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length
 def real(val: Any) -> Any:
     """The real part; see ``numpy.real``."""
     x = operand(val, "real")
-    return lax.real(x) if dtypes.is_complex(aval_of(x).dtype) else x
+    aval = aval_of(x)
+    return rebox(lax.real(x), aval.box) if dtypes.is_complex(aval.dtype) else x
 
 
 @implements(np.imag)
@@ -324,9 +365,7 @@ def imag(val: Any) -> Any:
     """The imaginary part; see ``numpy.imag``."""
     x = operand(val, "imag")
     aval = aval_of(x)
-    if dtypes.is_complex(aval.dtype):
-        return lax.imag(x)
-    return rebox(lax.zeros_like(x), aval.box)
+    return rebox(lax.imag(x) if dtypes.is_complex(aval.dtype) else lax.zeros_like(x), aval.box)
 
 
 @implements(np.astype)

@@ -1,4 +1,4 @@
-"""Reductions: sums, extrema, means and what is built on them."""
+"""Reductions: sums, products, extrema and their places, means and what is built on them."""
 
 from __future__ import annotations
 
@@ -6,39 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from functrans import lax
+from functrans import errors, lax
 from functrans.core import dtypes
-from functrans.core.structural import broadcast, convert, rebox
-from functrans.core.trace import aval_of
-from functrans.lax.static import normalize_axes, normalize_axis
+from functrans.core.structural import broadcast_to, convert, rebox
+from functrans.core.trace import Tracer, aval_of
 from functrans.numpy import elementwise as ew
+from functrans.numpy.arguments import NO_VALUE, given, keep_axes, mask_of, reduction_axes, single_axis
 from functrans.numpy.dispatch import implements, operand, reject_out
 
-NO_VALUE: Any = np._NoValue  # type: ignore[attr-defined]
-
-
-def keep_axes(x: Any, reduced: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    """A reduction's result with the reduced axes put back with extent 1, where asked for."""
-    if not keepdims or keepdims is NO_VALUE:
-        return reduced
-    shape = tuple(1 if i in axes else n for i, n in enumerate(aval_of(x).shape))
-    return lax.reshape(reduced, shape)
-
-
-def masked(x: Any, where: Any, neutral: Any) -> Any:
-    """``x`` with the neutral element of a reduction where the mask excludes it."""
-    if where is True or where is NO_VALUE:
-        return x
-    aval = aval_of(x)
-    return lax.where(operand(where), x, np.asarray(neutral, aval.dtype)[()])
-
-
-def _accumulator(x: Any, dtype: Any) -> Any:
-    """The operand in the dtype that NumPy accumulates sums and products in."""
-    aval = aval_of(x)
-    if dtype is not None:
-        return convert(x, np.dtype(dtype))
-    return convert(x, np.add.reduce(np.zeros(1, aval.dtype)).dtype)
+# -- folds by a ufunc -------------------------------------------------------------------------------------------------
 
 
 @implements(np.sum)
@@ -46,14 +22,8 @@ def sum(
     a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = NO_VALUE, initial: Any = NO_VALUE,
     where: Any = NO_VALUE,
 ) -> Any:  # fmt: skip
-    """The sum over axes; see ``numpy.sum``."""
-    reject_out("sum", out)
-    x = _accumulator(operand(a, "sum"), dtype)
-    axes = normalize_axes("sum", axis, aval_of(x).ndim)
-    total = lax.reduce_sum(masked(x, where, 0), axes) if axes else rebox(masked(x, where, 0), "numpy")
-    if initial is not NO_VALUE:
-        total = ew.add(total, initial)
-    return keep_axes(x, total, axes, keepdims)
+    """The sum over axes; see ``numpy.sum``. Integers of few bits are summed in 64 bits."""
+    return ew.add.fold("sum", a, axis, dtype, out, keepdims, initial, where)
 
 
 @implements(np.prod)
@@ -62,110 +32,117 @@ def prod(
     where: Any = NO_VALUE,
 ) -> Any:  # fmt: skip
     """The product over axes; see ``numpy.prod``. Its derivative is right where factors are zero."""
-    reject_out("prod", out)
-    x = _accumulator(operand(a, "prod"), dtype)
-    axes = normalize_axes("prod", axis, aval_of(x).ndim)
-    total = lax.reduce_prod(masked(x, where, 1), axes) if axes else rebox(masked(x, where, 1), "numpy")
-    if initial is not NO_VALUE:
-        total = ew.multiply(total, initial)
-    return keep_axes(x, total, axes, keepdims)
-
-
-def _extremum(name: str, reduce: Any, pair: Any, a: Any, axis: Any, keepdims: Any, initial: Any, where: Any) -> Any:
-    x = operand(a, name)
-    x = convert(x, aval_of(x).dtype)
-    axes = normalize_axes(name, axis, aval_of(x).ndim)
-    if where is not NO_VALUE and where is not True:
-        if initial is NO_VALUE:
-            raise ValueError(f"reduction operation '{name}' does not have an identity, so to use a where mask one has to specify 'initial'")
-        x = masked(x, where, initial)
-    if initial is not NO_VALUE and 0 in [aval_of(x).shape[i] for i in axes]:
-        kept = tuple(n for i, n in enumerate(aval_of(x).shape) if i not in axes)
-        found = lax.full(kept, initial, aval_of(x).dtype)
-    else:
-        found = reduce(x, axes) if axes else rebox(x, "numpy")
-        if initial is not NO_VALUE:
-            found = pair(found, initial)
-    return keep_axes(x, found, axes, keepdims)
+    return ew.multiply.fold("prod", a, axis, dtype, out, keepdims, initial, where)
 
 
 @implements(np.max, np.amax)
 def max(
     a: Any, axis: Any = None, out: None = None, keepdims: Any = NO_VALUE, initial: Any = NO_VALUE, where: Any = NO_VALUE
 ) -> Any:
-    """The maximum over axes; see ``numpy.max``. Where elements tie, they share the derivative evenly."""
-    reject_out("max", out)
-    return _extremum("maximum", lax.reduce_max, ew.maximum, a, axis, keepdims, initial, where)
+    """The maximum over axes; see ``numpy.max``. Elements that tie share the derivative evenly."""
+    return ew.maximum.fold("max", a, axis, None, out, keepdims, initial, where)
 
 
 @implements(np.min, np.amin)
 def min(
     a: Any, axis: Any = None, out: None = None, keepdims: Any = NO_VALUE, initial: Any = NO_VALUE, where: Any = NO_VALUE
 ) -> Any:
-    """The minimum over axes; see ``numpy.min``. Where elements tie, they share the derivative evenly."""
-    reject_out("min", out)
-    return _extremum("minimum", lax.reduce_min, ew.minimum, a, axis, keepdims, initial, where)
+    """The minimum over axes; see ``numpy.min``. Elements that tie share the derivative evenly."""
+    return ew.minimum.fold("min", a, axis, None, out, keepdims, initial, where)
 
 
 amax, amin = max, min
 
 
-def _truth(x: Any) -> Any:
-    return x if aval_of(x).dtype == bool else ew.not_equal(x, aval_of(x).dtype.type(0))
-
-
 @implements(np.any)
 def any(a: Any, axis: Any = None, out: None = None, keepdims: Any = NO_VALUE, *, where: Any = NO_VALUE) -> Any:
     """Whether any element is true; see ``numpy.any``."""
-    reject_out("any", out)
-    x = masked(_truth(operand(a, "any")), where, False)
-    axes = normalize_axes("any", axis, aval_of(x).ndim)
-    return keep_axes(x, lax.reduce_any(x, axes) if axes else rebox(x, "numpy"), axes, keepdims)
+    return ew.logical_or.fold("any", a, axis, None, out, keepdims, NO_VALUE, where)
 
 
 @implements(np.all)
 def all(a: Any, axis: Any = None, out: None = None, keepdims: Any = NO_VALUE, *, where: Any = NO_VALUE) -> Any:
     """Whether all elements are true; see ``numpy.all``."""
-    reject_out("all", out)
-    x = masked(_truth(operand(a, "all")), where, True)
-    axes = normalize_axes("all", axis, aval_of(x).ndim)
-    return keep_axes(x, lax.reduce_all(x, axes) if axes else rebox(x, "numpy"), axes, keepdims)
+    return ew.logical_and.fold("all", a, axis, None, out, keepdims, NO_VALUE, where)
 
 
-def _arg(name: str, find: Any, a: Any, axis: Any, keepdims: Any) -> Any:
+@implements(np.ptp)
+def ptp(a: Any, axis: Any = None, out: None = None, keepdims: Any = NO_VALUE) -> Any:
+    """The maximum less the minimum over axes; see ``numpy.ptp``."""
+    reject_out("ptp", out)
+    high, low = (u.fold("ptp", a, axis, None, None, keepdims, NO_VALUE, True) for u in (ew.maximum, ew.minimum))
+    return ew.subtract.apply(high, low)
+
+
+@implements(np.count_nonzero)
+def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """How many elements are not zero; see ``numpy.count_nonzero``."""
+    mask = convert(operand(a, "count_nonzero"), bool)
+    count = ew.add.fold("count_nonzero", mask, axis, np.intp, None, keepdims, NO_VALUE, True)
+    return rebox(count, "python") if _COUNTS_PYTHON and axis is None and not keepdims else count
+
+
+_COUNTS_PYTHON = isinstance(np.count_nonzero(np.ones(1)), int)
+"""Before NumPy 2.4 the number of all elements that are not zero was a Python int."""
+
+# -- places of extrema --------------------------------------------------------------------------------------------------
+
+
+def _place(name: str, find: Any, a: Any, axis: Any, out: Any, keepdims: Any) -> Any:
+    reject_out(name, out)
     x = operand(a, name)
+    x = convert(x, aval_of(x).dtype)
     shape = aval_of(x).shape
-    if axis is None or not shape:
-        found = find(lax.reshape(x, (aval_of(x).size,)), 0)
-        return lax.reshape(found, (1,) * len(shape)) if keepdims is True else found
-    axis = normalize_axis(name, axis, len(shape))
-    return keep_axes(x, find(x, axis), (axis,), keepdims)
+    axes = reduction_axes(name, None if axis is None else single_axis(name, axis, len(shape) or 1), len(shape))
+    flat = axis is None or not shape
+    found = find(lax.reshape(x, (aval_of(x).size,)), 0) if flat else find(x, axes[0])
+    return keep_axes(x, found, axes, keepdims)
 
 
 @implements(np.argmax)
 def argmax(a: Any, axis: Any = None, out: None = None, *, keepdims: Any = NO_VALUE) -> Any:
-    """The index of the (first) maximum; see ``numpy.argmax``."""
-    reject_out("argmax", out)
-    return _arg("argmax", lax.argmax, a, axis, keepdims)
+    """The index of the first maximum, of the first NaN where there is one; see ``numpy.argmax``."""
+    return _place("argmax", lax.argmax, a, axis, out, keepdims)
 
 
 @implements(np.argmin)
 def argmin(a: Any, axis: Any = None, out: None = None, *, keepdims: Any = NO_VALUE) -> Any:
-    """The index of the (first) minimum; see ``numpy.argmin``."""
-    reject_out("argmin", out)
-    return _arg("argmin", lax.argmin, a, axis, keepdims)
+    """The index of the first minimum, of the first NaN where there is one; see ``numpy.argmin``."""
+    return _place("argmin", lax.argmin, a, axis, out, keepdims)
 
 
-def _count(x: Any, axes: tuple[int, ...], where: Any, keepdims: bool) -> Any:
-    """How many elements each result is made from."""
+# -- means ----------------------------------------------------------------------------------------------------------------
+
+
+def count_of(name: str, x: Any, axis: Any, keepdims: Any, where: Any) -> Any:
+    """How many elements each result of a reduction is made from: an int, or an array where a mask chooses them."""
     shape = aval_of(x).shape
-    if where is NO_VALUE or where is True:
-        n = 1
-        for i in axes:
-            n *= shape[i]
-        return n
-    mask = broadcast(operand(where), shape, range(len(shape) - aval_of(operand(where)).ndim, len(shape)))
-    return keep_axes(x, lax.reduce_sum(convert(mask, np.intp), axes), axes, keepdims)
+    mask = mask_of(name, where, shape)
+    if mask is not None:
+        return ew.add.fold(name, broadcast_to(mask, shape), axis, np.intp, None, keepdims, NO_VALUE, True)
+    count = 1
+    for a in reduction_axes(name, axis, len(shape)):
+        count *= shape[a]
+    return count
+
+
+def over_count(total: Any, count: Any, dtype: dtypes.DType) -> Any:
+    """``total / count`` as NumPy's means have it: divided in double precision and rounded to ``dtype``."""
+    aval = aval_of(total)
+    # Rounding twice changes nothing where the count is exact in the narrow dtype, but for complex division.
+    direct = isinstance(count, (int, float)) and (dtypes.kind(aval.dtype) == "f" or aval.dtype == np.complex128)
+    if direct and aval.dtype.type(count) == count and (aval.ndim or aval.dtype == dtype):
+        return convert(lax.div(total, float(count)), dtype)
+    if isinstance(count, (int, float)):
+        count = np.asarray(count)[()]
+    return convert(ew.true_divide.apply(total, count), dtype)
+
+
+def averaging_dtype(dtype: Any, aval: Any) -> dtypes.DType | None:
+    """The dtype that means accumulate in: float64 for integers; None for that of the elements."""
+    if dtype is not None:
+        return np.dtype(dtype)
+    return np.dtype(np.float64) if dtypes.kind(aval.dtype) in "biu" else None
 
 
 @implements(np.mean)
@@ -177,66 +154,72 @@ def mean(
     x = operand(a, "mean")
     aval = aval_of(x)
     half = dtype is None and aval.dtype == np.float16
-    if dtype is None and dtypes.kind(aval.dtype) in "biu":
-        dtype = np.float64
-    x = convert(x, np.float32 if half else np.dtype(dtype) if dtype is not None else aval.dtype)
-    axes = normalize_axes("mean", axis, aval.ndim)
-    total = sum.__wrapped__(x, axes, None, None, keepdims, where=where)  # type: ignore[attr-defined]
-    count = _count(x, axes, where, keepdims is True)
-    result = lax.div(total, float(count)) if isinstance(count, int) else ew.true_divide(total, count)
-    if dtypes.kind(aval_of(total).dtype) == "f" and aval_of(result).dtype != aval_of(total).dtype:
-        result = convert(result, aval_of(total).dtype)
-    return convert(result, np.float16) if half else result
+    wide = np.dtype(np.float32) if half else averaging_dtype(dtype, aval)
+    total = ew.add.fold("mean", x, axis, wide, None, keepdims, NO_VALUE, where)
+    count = count_of("mean", x, axis, keepdims, where)
+    return over_count(total, count, aval.dtype if half else aval_of(total).dtype)
+
+
+def squared_magnitude(x: Any) -> Any:
+    """The squares of real numbers; of complex ones, those of both parts added."""
+    if dtypes.is_complex(aval_of(x).dtype):
+        return lax.add(lax.square(lax.real(x)), lax.square(lax.imag(x)))
+    return lax.square(x)
+
+
+def degrees_of_freedom(name: str, ddof: Any, correction: Any) -> Any:
+    """``ddof``, or ``correction``, which is the same under another name."""
+    if not given(correction):
+        return ddof
+    if not isinstance(ddof, Tracer) and ddof != 0:
+        raise errors.ArgumentError(f"{name}: ddof and correction mean the same; give one of them")
+    return correction
 
 
 @implements(np.var)
 def var(
-    a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: Any = NO_VALUE, *,
+    a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0, keepdims: Any = NO_VALUE, *,
     where: Any = NO_VALUE, mean: Any = NO_VALUE, correction: Any = NO_VALUE,
 ) -> Any:  # fmt: skip
     """The variance over axes; see ``numpy.var``."""
     reject_out("var", out)
-    if correction is not NO_VALUE:
-        ddof = correction
+    ddof = degrees_of_freedom("var", ddof, correction)
     x = operand(a, "var")
-    aval = aval_of(x)
-    half = dtype is None and aval.dtype == np.float16
-    if dtype is None and dtypes.kind(aval.dtype) in "biu":
-        dtype = np.float64
-    x = convert(x, np.float32 if half else np.dtype(dtype) if dtype is not None else aval.dtype)
-    axes = normalize_axes("var", axis, aval.ndim)
+    x = convert(x, aval_of(x).dtype)
+    wide = averaging_dtype(dtype, aval_of(x))
     center = mean
-    if center is NO_VALUE:
-        center = _mean(x, axes, keepdims=True, where=where)
-    deviation = ew.subtract(x, center)
-    if dtypes.is_complex(aval_of(x).dtype):
-        squared = ew.add(ew.square(lax.real(deviation)), ew.square(lax.imag(deviation)))
+    if not given(center):
+        center = ew.add.fold("var", x, axis, wide, None, True, NO_VALUE, where)
+        center = over_count(center, count_of("var", x, axis, True, where), aval_of(center).dtype)
+    squares = squared_magnitude(ew.subtract.apply(x, center))
+    total = ew.add.fold("var", squares, axis, wide, None, keepdims, NO_VALUE, where)
+    count = count_of("var", x, axis, keepdims, where)
+    if isinstance(count, int) and isinstance(ddof, (int, float)):
+        free: Any = count - ddof if count > ddof else 0
     else:
-        squared = ew.multiply(deviation, deviation)
-    total = sum.__wrapped__(squared, axes, None, None, keepdims, where=where)  # type: ignore[attr-defined]
-    count = _count(x, axes, where, keepdims is True)
-    if isinstance(count, int):
-        divisor: Any = float(count - ddof if count > ddof else 0)
-        result = lax.div(total, divisor)
-    else:
-        result = ew.true_divide(total, ew.maximum(ew.subtract(count, ddof), 0))
-        result = convert(result, aval_of(total).dtype)
-    return convert(result, np.float16) if half else result
+        free = ew.maximum.apply(ew.subtract.apply(np.intp(count) if isinstance(count, int) else count, ddof), 0)
+    return over_count(total, free, aval_of(total).dtype)
 
 
-_mean = mean.__wrapped__  # type: ignore[attr-defined]
+def root(x: Any) -> Any:
+    """The square root of numbers that are not negative, with the derivative 0 where they are zero."""
+    zero = lax.eq(x, aval_of(x).dtype.type(0))
+    one = aval_of(x).dtype.type(1)
+    return rebox(lax.select(zero, lax.stop_gradient(x), lax.sqrt(lax.select(zero, one, x))), "numpy")
 
 
 @implements(np.std)
 def std(
-    a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: Any = NO_VALUE, *,
+    a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0, keepdims: Any = NO_VALUE, *,
     where: Any = NO_VALUE, mean: Any = NO_VALUE, correction: Any = NO_VALUE,
 ) -> Any:  # fmt: skip
-    """The standard deviation over axes; see ``numpy.std``."""
-    half = dtype is None and aval_of(operand(a, "std")).dtype == np.float16
-    inner = convert(operand(a), np.float32) if half else a
-    variance = var.__wrapped__(  # type: ignore[attr-defined]
-        inner, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction
-    )
-    result = ew.sqrt(variance)
-    return convert(result, np.float16) if half else result
+    """The standard deviation over axes; see ``numpy.std``. Where it is zero its derivative is taken to be 0."""
+    reject_out("std", out)
+    ddof = degrees_of_freedom("std", ddof, correction)
+    variance = _var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean)
+    if dtypes.is_inexact(aval_of(variance).dtype):
+        return root(variance)
+    return convert(ew.sqrt.apply(variance), aval_of(variance).dtype)
+
+
+_var = var.__wrapped__  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from functrans.core.tree import keystr, tree_flatten, tree_flatten_with_path, tr
 
 # Steps of a fourth-order central difference, and the tolerances that it allows: truncation falls with the fourth
 # power of the step and rounding grows with its inverse, so the best step is near the fifth root of the precision.
-_STEP = {2: 1e-1, 4: 2e-2, 8: 1e-3, 16: 1e-3}
+_STEP = {2: 5e-2, 4: 5e-3, 8: 1e-3, 16: 1e-3}
 _TOLERANCE = {2: 1e-1, 4: 5e-3, 8: 2e-7, 16: 2e-7}
 _STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))
 
@@ -48,7 +48,9 @@ def _moved(value: Any, direction: Any, step: float) -> Any:
     if not dtypes.is_inexact(aval_of(value).dtype):
         return value
     moved = value + step * direction
-    return moved if isinstance(value, (int, float, complex)) else np.asarray(moved, aval_of(value).dtype)[()]
+    if isinstance(value, (float, complex)) and not isinstance(value, np.generic):
+        return complex(moved) if isinstance(value, complex) else float(moved)
+    return np.asarray(moved, aval_of(value).dtype)[()]
 
 
 def _difference_quotient(f: Callable[..., Any], args: Any, directions: Any, eps: float) -> Any:

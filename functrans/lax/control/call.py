@@ -118,5 +118,5 @@ jit_p = Primitive(
 def call(jaxpr: Jaxpr, args: Sequence[Any], *, name: str, backend: Compiler) -> list[Any]:
     """Apply a compiled jaxpr; its constants become operands, so that transformations see them."""
     closed, consts = jaxpr.hoisted()
-    outs: list[Any] = jit_p.bind(*consts, *args, jaxpr=closed, name=name, backend=backend)
+    outs: list[Any] = jit_p.bind(*consts, *args, name=name, backend=backend, jaxpr=closed)
     return outs
