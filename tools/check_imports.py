@@ -42,7 +42,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
     for name, allowed in {
         "util": set[str](),
         "errors": {"util"},
-        "config": {"util"},
+        "config": {"util", "errors"},
         "core": _GROUND,
         "interpreters": _CORE,
         "lax": _LAX,

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
-import numpy as np
-
-from functrans import errors
-from functrans.config import config, override
-from functrans.core import dtypes
-from functrans.core.trace import Tracer, aval_of
-from functrans.util.source import Source
+from functrans.config import override
 
 
 def debug_nans(enable: bool = True) -> AbstractContextManager[None]:
@@ -59,44 +51,3 @@ def disable_jit(disable: bool = True) -> AbstractContextManager[None]:
 def _override(name: str, value: bool) -> AbstractContextManager[None]:
     context: AbstractContextManager[None] = override(name, value)
     return context
-
-
-def is_debugging() -> bool:
-    """Whether values have to be looked at."""
-    return bool(config.debug_nans or config.debug_infs)
-
-
-def found(value: Any) -> str | None:
-    """What a concrete value has in it that the settings look for."""
-    if isinstance(value, Tracer) or not dtypes.is_inexact(aval_of(value).dtype):
-        return None
-    if config.debug_nans and bool(np.isnan(value).any()):
-        return "NaN"
-    if config.debug_infs and bool(np.isinf(value).any()):
-        return "infinity"
-    return None
-
-
-def check_forward(value: Any, source: Source | None, what: str = "") -> None:
-    """Raise if a value made in the forward pass is not finite."""
-    kind = found(value)
-    if kind is not None:
-        article = "a" if kind == "NaN" else "an"
-        by = f" by {what!r}" if what else ""
-        raise errors.NonFiniteError(f"{article} {kind} was made{by}{f' at {source}' if source else ''}")
-
-
-def backward_check() -> Callable[[Any, Source | None], None]:
-    """A check of cotangents."""
-
-    def check(value: Any, source: Source | None) -> None:
-        kind = found(value)
-        if kind is not None:
-            article = "a" if kind == "NaN" else "an"
-            raise errors.NonFiniteError(
-                f"{article} {kind} was made in the backward pass. The derivative of the operation at {source} made it. "
-                f"Where the operation is not needed there, keep its argument in the domain inside of where: "
-                f"where(ok, f(where(ok, x, 1.0)), 0.0)"
-            )
-
-    return check

@@ -22,11 +22,11 @@ from functrans.api.arguments import (
     select,
 )
 from functrans.api.boundary import boundary, check_callable, name_of, own
-from functrans.api.debugging import backward_check, check_forward, is_debugging
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
-from functrans.core.structural import convert, ones, rebox, zeros
 from functrans.core.capture import Rebuild, transformation
+from functrans.core.finite import is_debugging
+from functrans.core.structural import convert, ones, rebox, zeros
 from functrans.core.trace import Tracer, aval_of, current_trace
 from functrans.interpreters.linearize import frozen_tape, pull
 
@@ -136,13 +136,10 @@ def value_and_grad(
             return [outs[0], *aux.take(extra)]
 
         inputs = [x for a, x in zip(live, leaves, strict=True) if a]
-        debugging = is_debugging()
-        with frozen_tape(flat, inputs, freeze=True, record_sources=debugging) as tape:
+        with frozen_tape(flat, inputs, freeze=True, debugging=is_debugging()) as tape:
             value, *aux_arrays = tape.primals_out
-            if debugging:
-                check_forward(value, None)
             seed = ones(aval_of(value).cotangent())
-            cts = iter(pull(tape, [seed, *[None] * len(aux_arrays)], backward_check() if debugging else None))
+            cts = iter(pull(tape, [seed, *[None] * len(aux_arrays)]))
         grads = [finish_cotangent(next(cts) if a else None, v) for a, v in zip(live, avals, strict=True)]
         del cts, tape
         if current_trace() is None:

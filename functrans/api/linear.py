@@ -10,10 +10,10 @@ import numpy as np
 from functrans import errors
 from functrans.api.arguments import Auxiliary, avals_of, check_aux, check_outputs, flatten_arrays, leaf_path
 from functrans.api.boundary import boundary, check_callable, name_of, own, own_copies
-from functrans.api.debugging import backward_check, is_debugging
 from functrans.api.grad import finish_cotangent
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
+from functrans.core.finite import is_debugging
 from functrans.core.primitive import Undefined, Zero
 from functrans.core.stage import stage
 from functrans.core.structural import convert, rebox
@@ -157,7 +157,7 @@ class _Linearized:
             return flat(*[next(given) if a else x for a, x in zip(self.live, leaves, strict=True)])
 
         inputs = [x for a, x in zip(self.live, leaves, strict=True) if a]
-        tape = linearize_flat(of_live, inputs, record_sources=is_debugging())
+        tape = linearize_flat(of_live, inputs, debugging=is_debugging())
         (self.out_tree,) = trees
         n = self.out_tree.num_leaves
         outs = tape.primals_out
@@ -222,7 +222,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         where = f"the vjp of {lin.where}"
         avals = [a.cotangent() for a in lin.out_avals]
         cts = _check_tangents(where, "cotangents", lin.out_tree, avals, (), cotangent)
-        found = iter(pull(lin.tape, cts, backward_check() if is_debugging() else None))
+        found = iter(pull(lin.tape, cts))
         values = [finish_cotangent(next(found) if a else None, v) for a, v in zip(lin.live, lin.in_avals, strict=True)]
         del found
         return lin.in_tree.unflatten(own(values) if current_trace() is None else values)

@@ -10,11 +10,11 @@ import numpy as np
 
 from functrans import errors
 from functrans.api.arguments import check_outputs
-from functrans.api.debugging import check_forward, is_debugging
 from functrans.backends.base import Backend
-from functrans.config import any_mode, config_generation
+from functrans.config import config_generation
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Captured, Place, array_type, same, substitute
+from functrans.core.finite import check_forward, is_debugging
 from functrans.core.jaxpr import Jaxpr, Literal, Var
 from functrans.core.primitive import Params, Primitive, array_module
 from functrans.core.stage import JaxprTrace
@@ -149,7 +149,7 @@ class Program:
         """Run the program under the current trace."""
         if current_trace() is not None:
             outs: Sequence[Any] = call(self.jaxpr, operands, name=self.name, backend=self.backend)
-        elif any_mode() and is_debugging():
+        elif is_debugging():
             outs = _run_checked(self.jaxpr, operands)
         elif any(isinstance(x, Tracer) for x in operands):
             outs = call(self.jaxpr, operands, name=self.name, backend=self.backend)
@@ -227,7 +227,7 @@ def _run_checked(jaxpr: Jaxpr, operands: Sequence[Any]) -> list[Any]:
     with np.errstate(all="ignore"):
         for eqn in program.eqns:
             inputs = [a.value if isinstance(a, Literal) else env[a] for a in eqn.inputs]
-            result = eqn.prim.compute(inputs, eqn.params)
+            result = eqn.prim.impl(array_module(inputs), *inputs, **eqn.params)
             outs = result if eqn.prim.multiple else [result]
             for var, value in zip(eqn.outs, outs, strict=True):
                 check_forward(value, eqn.source, eqn.prim.name)

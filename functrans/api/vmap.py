@@ -9,8 +9,8 @@ from typing import Any
 from functrans import errors
 from functrans.api.arguments import check_outputs, flatten_arrays, leaf_path
 from functrans.api.boundary import boundary, check_callable, name_of, own
-from functrans.core.primitive import BatchAxis
 from functrans.core.capture import Rebuild, transformation
+from functrans.core.primitive import BatchAxis
 from functrans.core.trace import aval_of, current_trace
 from functrans.core.tree import broadcast_prefix
 from functrans.core.treedef import PyTreeDef

@@ -145,6 +145,6 @@ def aval_of_concrete(value: Any) -> ShapedArray | None:
 def is_device_array(value: Any) -> bool:
     """Whether a value is a CuPy array. It is asked of the type's module, so that CuPy is never imported for it."""
     module: str = type(value).__module__
-    return module.startswith("cupy") and hasattr(value, "__cuda_array_interface__") or (
+    return (module.startswith("cupy") and hasattr(value, "__cuda_array_interface__")) or (
         module.partition(".")[0] == "cupy" and type(value).__name__ == "ndarray"
     )

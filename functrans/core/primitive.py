@@ -14,7 +14,8 @@ import numpy as np
 
 from functrans import errors
 from functrans.core.avals import ShapedArray
-from functrans.core.trace import Tracer, current_trace
+from functrans.core.finite import check_forward, is_debugging
+from functrans.core.trace import Tracer, current_source, current_trace
 
 Params = dict[str, Any]
 Kind = Literal["call", "loop", "branch", "library", "custom"]
@@ -138,7 +139,11 @@ class Primitive:
         for arg in args:
             if isinstance(arg, Tracer):
                 raise leaked(arg, f"the operation {self.name!r}")
-        return self.impl(array_module(args), *args, **params)
+        result = self.impl(array_module(args), *args, **params)
+        if is_debugging():
+            for value in result if self.multiple else [result]:
+                check_forward(value, current_source(), self.name)
+        return result
 
     def has(self, trait: str) -> bool:
         return trait in self.traits

@@ -10,6 +10,7 @@ arrays. The tape then holds references to such functions and their residuals, no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from functrans import errors
 from functrans.core.avals import ShapedArray
 from functrans.core.evaluate import PythonSource, evaluate
+from functrans.core.finite import check_backward, check_forward, is_debugging
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.primitive import Params, Primitive, Undefined, Zero, array_module
 from functrans.core.stage import stage
@@ -194,16 +196,17 @@ class LinearizeTrace(Trace):
             transformation that runs the tape before it returns can do that.
     """
 
-    __slots__ = ("freeze", "frozen", "nodes", "on_host", "record_sources", "slots")
+    __slots__ = ("debugging", "freeze", "frozen", "nodes", "on_host", "record_sources", "slots")
     differentiates = True
 
-    def __init__(self, parent: Trace | None, freeze: bool, record_sources: bool = False) -> None:
+    def __init__(self, parent: Trace | None, freeze: bool, debugging: bool = False) -> None:
         super().__init__(parent)
         self.nodes: list[Node] = []
         self.slots = 0
         self.freeze = freeze
         self.frozen: list[Any] = []
-        self.record_sources = record_sources or parent is not None
+        self.debugging = debugging
+        self.record_sources = debugging or parent is not None
         self.on_host = True
 
     def input(self, value: Any) -> Tracer:
@@ -267,6 +270,9 @@ class LinearizeTrace(Trace):
             if not entry.multiple:
                 (result,) = result
         source = current_source() if self.record_sources else None
+        if self.debugging:
+            for value in result if entry.multiple else [result]:
+                check_forward(value, source, prim.name)
         if not entry.multiple:
             slot = self.slots
             self.slots = slot + 1
@@ -361,13 +367,13 @@ class Tape(NamedTuple):
 
 
 def linearize_flat(
-    f: Callable[..., Sequence[Any]], primals: Sequence[Any], *, freeze: bool = False, record_sources: bool = False
+    f: Callable[..., Sequence[Any]], primals: Sequence[Any], *, freeze: bool = False, debugging: bool = False
 ) -> Tape:
     """Run a function of arrays and write its tape. Every input must be inexact.
 
     With ``freeze`` the caller must use ``frozen_tape`` instead, which gives the arrays back.
     """
-    with frozen_tape(f, primals, freeze=freeze, record_sources=record_sources) as tape:
+    with frozen_tape(f, primals, freeze=freeze, debugging=debugging) as tape:
         return tape
 
 
@@ -375,11 +381,11 @@ class frozen_tape:
     """The tape of a function for the length of a ``with`` block, its large residuals read-only meanwhile."""
 
     def __init__(
-        self, f: Callable[..., Sequence[Any]], primals: Sequence[Any], *, freeze: bool, record_sources: bool = False
+        self, f: Callable[..., Sequence[Any]], primals: Sequence[Any], *, freeze: bool, debugging: bool = False
     ) -> None:
         self.f = f
         self.primals = primals
-        self.trace = LinearizeTrace(current_trace(), freeze, record_sources)
+        self.trace = LinearizeTrace(current_trace(), freeze, debugging)
 
     def __enter__(self) -> Tape:
         trace = self.trace
@@ -460,14 +466,17 @@ class Recorded(CustomLinear):
         return backward_pass(self.jaxpr, [Undefined(a) for a in self.in_avals], cotangents)
 
 
-Check = Callable[[Any, Source | None], None]
+def pull(tape: Tape, cotangents: Sequence[Any]) -> list[Any]:
+    """Cotangents of the inputs for cotangents of the results; None where an input has no influence."""
+    debugging = is_debugging()
+    with np.errstate(all="ignore") if debugging else _NOTHING:
+        return _pull(tape, cotangents, debugging)
 
 
-def pull(tape: Tape, cotangents: Sequence[Any], check: Check | None = None) -> list[Any]:
-    """Cotangents of the inputs for cotangents of the results; None where an input has no influence.
+_NOTHING: AbstractContextManager[None] = nullcontext()
 
-    ``check`` is called with each cotangent and the user's line whose backward step made it.
-    """
+
+def _pull(tape: Tape, cotangents: Sequence[Any], debugging: bool) -> list[Any]:
     direct = current_trace() is None
     cts: list[Any] = [None] * tape.slots
     for (_, slot), ct in zip(tape.outs, cotangents, strict=True):
@@ -493,10 +502,10 @@ def pull(tape: Tape, cotangents: Sequence[Any], check: Check | None = None) -> l
                 cts[s] = None
             with source_context(source):
                 results = linear.pull(residuals, given, direct)
-        if check is not None:
+        if debugging:
             for ct in results:
                 if ct is not None:
-                    check(ct, source)
+                    check_backward(ct, source)
         i = 0
         for ct in results:
             if ct is not None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from functrans import errors, lax
 from functrans.core import dtypes
-from functrans.core.structural import convert, rebox
+from functrans.core.structural import convert, move_axis, rebox
 from functrans.core.trace import Tracer, aval_of
 from functrans.lax.static import normalize_axis
 from functrans.numpy.dispatch import implements, operand, reject_out, stack_hook
@@ -171,6 +171,65 @@ def _block(arrays: Any, ndim: int, axis: int) -> Any:
 def append(arr: Any, values: Any, axis: int | None = None) -> Any:
     """``values`` behind ``arr`` along an axis, both flattened for ``axis=None``; see ``numpy.append``."""
     return concatenate([operand(arr, "append"), operand(values, "append")], axis)
+
+
+# -- members put in and taken out ----------------------------------------------------------------------------------
+
+
+def _flat_or_axis(name: str, arr: Any, axis: int | None) -> tuple[Any, int]:
+    x = operand(arr, name)
+    if axis is None:
+        return flat(x), 0
+    return x, normalize_axis(name, axis, aval_of(x).ndim)
+
+
+def _places(name: str, obj: Any, extent: int, last: int) -> np.ndarray[Any, Any]:
+    """The places that an index names, counted from the front; a 0-d array for a single integer."""
+    if isinstance(obj, slice):
+        return np.arange(extent)[obj] if last < extent else np.arange(*obj.indices(extent))
+    places = np.asarray(obj if not isinstance(obj, Tracer) else operator.index(obj))
+    if places.dtype.kind == "b" and places.ndim == 1:
+        return np.flatnonzero(places)
+    if not places.size:
+        places = places.astype(np.intp)
+    if places.ndim > 1 or places.dtype.kind not in "iu":
+        raise errors.IndexingError(f"{name}: an integer, a slice or a vector of integers is needed, got {obj!r}")
+    if places.size and (places.min() < -extent or places.max() > last):
+        raise errors.IndexingError(f"{name}: index {obj!r} is out of bounds for an axis of extent {extent}")
+    return np.where(places < 0, places + extent, places)
+
+
+@implements(np.insert)
+def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
+    """The array with values in front of the given places; see ``numpy.insert``. The places are static."""
+    x, at = _flat_or_axis("insert", arr, axis)
+    aval = aval_of(x)
+    extent = aval.shape[at]
+    places = _places("insert", obj, extent, extent)
+    new = convert(operand(values, "insert"), aval.dtype)
+    if places.size == 1:
+        new = at_least(new, aval.ndim)
+        if not places.ndim:
+            new = move_axis(new, 0, at)
+        count = aval_of(new).shape[at]
+    else:
+        count = places.size
+    new = lax.broadcast_to(new, (*aval.shape[:at], count, *aval.shape[at + 1 :]))
+    if places.size == 1:
+        cut = int(places.reshape(-1)[0])
+        return lax.concatenate([lax.slice_in_dim(x, 0, cut, axis=at), new, lax.slice_in_dim(x, cut, None, axis=at)], at)
+    # A stable sort of all members, the new ones in front of the old one at the same place.
+    order = np.argsort(np.concatenate([2 * np.arange(extent) + 1, 2 * places]), kind="stable")
+    return lax.take(lax.concatenate([x, new], at), order, at)
+
+
+@implements(np.delete)
+def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
+    """The array without the members at the given places; see ``numpy.delete``. The places are static."""
+    x, at = _flat_or_axis("delete", arr, axis)
+    extent = aval_of(x).shape[at]
+    kept = np.delete(np.arange(extent), _places("delete", obj, extent, extent - 1))
+    return lax.take(x, kept, at)
 
 
 # -- splitting -----------------------------------------------------------------------------------------------------------

@@ -335,9 +335,11 @@ def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
     index = [slice(None)] * known.ndim
     for d in axes:
         found = np.flatnonzero(known.any(axis=tuple(i for i in range(known.ndim) if i != d)))
-        front = (found[0] if found.size else known.shape[d]) if "f" in trim.lower() else 0
-        back = (found[-1] + 1 if found.size else known.shape[d]) if "b" in trim.lower() else known.shape[d]
-        index[d] = slice(int(front), int(back))
+        if not found.size:
+            index[d] = slice(0, 0)
+            continue
+        front = int(found[0]) if "f" in trim.lower() else 0
+        index[d] = slice(front, int(found[-1]) + 1 if "b" in trim.lower() else None)
     return lax.index(x, tuple(index))
 
 
