@@ -10,6 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from functrans import errors as errors
+from functrans import lax as lax
+from functrans import numpy as numpy
+from functrans import tree as tree
+from functrans import tree_util as tree_util
 from functrans.api.boundary import clear_caches as clear_caches
 from functrans.api.custom import custom_gradient as custom_gradient
 from functrans.api.custom import custom_jvp as custom_jvp
@@ -40,10 +44,6 @@ from functrans.config import config as config
 from functrans.core.dtypes import float0 as float0
 from functrans.core.trace import named_scope as named_scope
 from functrans.lax.selection import stop_gradient as stop_gradient
-from functrans import lax as lax
-from functrans import numpy as numpy
-from functrans import tree as tree
-from functrans import tree_util as tree_util
 
 if TYPE_CHECKING:
     from functrans import nn as nn

@@ -76,7 +76,10 @@ def boundary(f: F) -> F:
                 return check_leaks(f, args, kwargs)
             return f(*args, **kwargs)
         except Exception as error:
-            raise presented(error)  # noqa: B904 - the same error, or the one that NumPy hid behind another
+            shown = presented(error)
+            if shown is error:
+                raise  # Bare: `raise error` would put this frame into the traceback again.
+            raise shown  # noqa: B904 - the error that NumPy hid behind another
 
     return cast(F, call)
 

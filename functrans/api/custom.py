@@ -141,7 +141,9 @@ class _CustomFunction:
         args = self._positional(args, kwargs)
         for i in self.nondiff_argnums:
             if not -len(args) <= i < len(args):
-                raise errors.CustomRuleError(f"{self._where}: nondiff_argnums={i} is out of range for {len(args)} arguments")
+                raise errors.CustomRuleError(
+                    f"{self._where}: nondiff_argnums={i} is out of range for {len(args)} arguments"
+                )
         fixed = {i % len(args): args[i % len(args)] for i in self.nondiff_argnums}
         dynamic = tuple(a for i, a in enumerate(args) if i not in fixed)
         every, treedef = tree_flatten(dynamic)

@@ -15,6 +15,7 @@ from functrans.api.arguments import Argnums, check_argnums, leaf_path
 from functrans.api.boundary import check_callable, check_leaks, name_of, presented
 from functrans.api.program import Cache, Program, Signature, describe_signature, trace_program
 from functrans.api.stages import Lowered
+from functrans.backends.base import Backend
 from functrans.config import any_mode, config
 from functrans.core.capture import Captured, Rebuild
 from functrans.core.trace import Tracer, aval_of, current_trace
@@ -120,7 +121,7 @@ class Jitted:
         assert hidden is not None
         return program, hidden
 
-    def _backend(self) -> backends.Backend:
+    def _backend(self) -> Backend:
         return backends.find(self.backend or config.backend or backends.default_backend())
 
     def _signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signature:
@@ -175,7 +176,7 @@ class Jitted:
             program, _ = self._program(signature)
             return Lowered(name_of(self.f), program, self, signature.treedef)
         except Exception as error:
-            raise presented(error)  # noqa: B904
+            raise presented(error)  # noqa: B904 - as above
 
     def explain(self) -> str:
         """Why the function was traced as often as it was: what changed, from what to what."""
@@ -189,7 +190,7 @@ class Jitted:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        method = self.f.__get__(instance, owner)  # type: ignore[attr-defined]
+        method = self.f.__get__(instance, owner)
         shift = [i - 1 for i in self.static_argnums if i > 0]
         donate = [i - 1 for i in self.donate if i > 0]
         return Jitted(method, tuple(shift), self.static_argnames, tuple(donate), self.backend)

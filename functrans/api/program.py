@@ -460,8 +460,8 @@ def _trace(
         trace.ended = True
     if _random_state() != state:
         raise errors.RandomStateError(
-            f"{signature.where} drew from NumPy's global random state while it was traced: the sample would be the same "
-            f"at every call. Pass a key to functrans.random, or draw outside and pass the sample as an argument"
+            f"{signature.where} drew from NumPy's global random state while it was traced: the sample would be the "
+            f"same at every call. Pass a key to functrans.random, or draw outside and pass the sample as an argument"
         )
     for o in outs:
         aval_of(o)

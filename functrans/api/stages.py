@@ -56,7 +56,8 @@ class Lowered:
             if stage not in self.stages:
                 raise errors.ArgumentError(f"as_text: there is no stage {stage!r}; the stages are {self.stages}")
             return self._program.backend.as_text(self.jaxpr, stage)
-        parts = [f"-- {self.name}: {s} --\n{self._program.backend.as_text(self.jaxpr, s).rstrip()}" for s in self.stages]
+        backend = self._program.backend
+        parts = [f"-- {self.name}: {s} --\n{backend.as_text(self.jaxpr, s).rstrip()}" for s in self.stages]
         return "\n\n".join(parts) + "\n"
 
     def compile(self) -> Compiled:

@@ -157,7 +157,7 @@ def closure_convert(f: Callable[..., Any], *example_args: Any) -> tuple[Callable
     array([2., 3.])
     """
     check_callable("closure_convert", f)
-    avals, in_tree = abstract("closure_convert", "argument ", example_args)
+    _, in_tree = abstract("closure_convert", "argument ", example_args)
     jaxpr, out_tree = _stage_call(f"closure_convert({name_of(f)})", f, example_args, {})
     hoist = [dtypes.is_inexact(aval_of(c).dtype) for c in jaxpr.consts]
     constants = [c for c, h in zip(jaxpr.consts, hoist, strict=True) if h]

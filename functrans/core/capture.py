@@ -84,7 +84,7 @@ class Captured:
         if isinstance(current, types.MethodType):
             bound, current = current.__self__, current.__func__
         elif not isinstance(current, types.FunctionType) and not isinstance(current, type):
-            method = getattr(type(current), "__call__", None)
+            method = getattr(type(current), "__call__", None)  # noqa: B004 - the function is wanted
             if isinstance(method, types.FunctionType):
                 bound, current = current, method
         if isinstance(current, types.FunctionType):

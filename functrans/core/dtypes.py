@@ -72,7 +72,8 @@ def from_short_name(name: str) -> DType:
     except TypeError:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, long))
+        extended: DType = np.dtype(getattr(ml_dtypes, long))
+        return extended
 
 
 @lru_cache(maxsize=256)
@@ -114,7 +115,8 @@ def tangent_dtype(dtype: DType) -> DType:
 
 def real_dtype(dtype: DType) -> DType:
     """The dtype of the real part."""
-    return np.empty(0, dtype).real.dtype if dtype.kind == "c" else dtype
+    real: DType = np.empty(0, dtype).real.dtype if dtype.kind == "c" else dtype
+    return real
 
 
 def complex_dtype(dtype: DType) -> DType:

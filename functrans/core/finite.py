@@ -43,5 +43,5 @@ def check_backward(value: Any, source: Source | None) -> None:
     if kind is not None:
         raise errors.NonFiniteError(
             f"{kind} was made in the backward pass. The derivative of the operation at {source} made it. Where the "
-            f"operation is not needed there, keep its argument inside of its domain: where(ok, f(where(ok, x, 1.0)), 0.0)"
+            f"operation is not needed there, keep its argument inside its domain: where(ok, f(where(ok, x, 1.0)), 0.0)"
         )

@@ -64,7 +64,7 @@ class Sample(NamedTuple):
     """
 
     args: tuple[Any, ...]
-    params: Params = {}
+    params: Params = {}  # noqa: RUF012 - never written to
     order: int = 2
     diff: tuple[int, ...] | None = None
 

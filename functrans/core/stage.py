@@ -38,13 +38,17 @@ class JaxprTrace(Trace):
             return known[0]
         if not isinstance(value, Tracer):
             aval = aval_of(value)
-            if not isinstance(value, np.ndarray) and aval.shape == () and isinstance(value, (np.generic, int, float, complex)):
+            if aval.shape == () and isinstance(value, (np.generic, int, float, complex)):
                 return Literal(value, aval)
         elif value.trace.ended:
             raise leaked(value, f"the traced function {self.name!r}")
         var = Var(aval_of(value))
         self.constants[id(value)] = (var, value)
         return var
+
+    def constant(self, value: Any) -> Any:
+        atom = self.atom(value)
+        return Tracer(self, atom.aval, atom)
 
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
         if prim.stage is not None:
@@ -78,6 +82,9 @@ class PartialTrace(JaxprTrace):
     """Records the operations on its own tracers; the others are known already and run under the parent."""
 
     __slots__ = ()
+
+    def constant(self, value: Any) -> Any:
+        return Trace.constant(self, value)
 
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
         if any(isinstance(a, Tracer) and a.trace is self for a in args):

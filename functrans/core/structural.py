@@ -1,4 +1,4 @@
-"""The handful of primitives that the interpreters themselves need: boxing, casting, broadcasting, adding, moving axes."""
+"""The primitives that the interpreters themselves need: boxing, casting, broadcasting, adding, moving axes."""
 
 from __future__ import annotations
 
@@ -45,8 +45,10 @@ def zero_of(value: Any) -> Zero:
 def _rebox_impl(xp: Any, x: Any, *, box: Box) -> Any:
     if box == "python":
         return x.item() if hasattr(x, "item") else x
+    if box == "numpy" and isinstance(x, (np.ndarray, bool, int, float, complex)):
+        return np.asarray(x)[()]
     if box == "numpy":
-        return x[()] if isinstance(x, np.ndarray) else (np.asarray(x)[()] if isinstance(x, (bool, int, float, complex)) else x)
+        return x
     return xp.asarray(x)
 
 
@@ -56,7 +58,7 @@ def _rebox_specialize(xp: Any, avals: Sequence[ShapedArray], *, box: Box) -> Any
     return lambda x: _rebox_impl(xp, x, box=box)
 
 
-rebox_p = Primitive(
+rebox_p: Primitive = Primitive(
     "rebox",
     shape=lambda x, *, box: x.update(box=box),
     impl=_rebox_impl,
@@ -105,7 +107,7 @@ def _convert_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, dtype: DTyp
     return out, convert_p.bind(t, dtype=dtype)
 
 
-convert_p = Primitive(
+convert_p: Primitive = Primitive(
     "convert",
     shape=_convert_shape,
     impl=_convert_impl,
@@ -172,7 +174,7 @@ def _broadcast_batch(axis: BatchAxis, args: Sequence[Any], dims_in: Sequence[int
     return broadcast_p.bind(x, shape=(axis.size, *shape), dims=(0, *(d + 1 for d in dims))), 0
 
 
-broadcast_p = Primitive(
+broadcast_p: Primitive = Primitive(
     "broadcast",
     shape=_broadcast_shape,
     impl=_broadcast_impl,
@@ -222,7 +224,7 @@ def _transpose_batch(axis: BatchAxis, args: Sequence[Any], dims: Sequence[int], 
     return transpose_p.bind(args[0], axes=(d, *(a + (a >= d) for a in axes))), 0
 
 
-transpose_p = Primitive(
+transpose_p: Primitive = Primitive(
     "transpose",
     shape=_transpose_shape,
     impl=lambda xp, x, *, axes: xp.transpose(xp.asarray(x), axes),
@@ -295,15 +297,20 @@ def _sum_impl(xp: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
     return xp.add.reduce(x, axis=axes, dtype=x.dtype) if xp is np else xp.sum(x, axes, dtype=x.dtype)
 
 
-sum_p = Primitive(
+def _sum_specialize(xp: Any, avals: Sequence[ShapedArray], *, axes: tuple[int, ...]) -> Any:
+    dtype = avals[0].dtype
+    if xp is not np or avals[0].box == "python":
+        return lambda x: _sum_impl(xp, x, axes=axes)
+    reduce = np.add.reduce
+    axis: Any = axes[0] if len(axes) == 1 else axes
+    return lambda x: reduce(x, axis, dtype)
+
+
+sum_p: Primitive = Primitive(
     "sum",
     shape=lambda x, *, axes: shaped(reduced_shape("sum", x, axes), x.dtype, "numpy"),
     impl=_sum_impl,
-    specialize=lambda xp, avals, *, axes: (
-        (lambda x, _add=np.add.reduce, _axes=axes if len(axes) != 1 else axes[0], _dtype=avals[0].dtype: _add(x, _axes, _dtype))
-        if xp is np
-        else (lambda x: xp.sum(x, axes, dtype=x.dtype))
-    ),
+    specialize=_sum_specialize,
     jvp=linear_jvp(lambda: sum_p),
     transpose=_sum_transpose,
     batch=_sum_batch,
@@ -344,7 +351,8 @@ def unbroadcast(ct: Any, aval: ShapedArray) -> Any:
 
 def match(t: Any, aval: ShapedArray) -> Any:
     """A tangent of an operand as one of the result: cast and broadcast as the operation did with the operand."""
-    return broadcast_to(convert(t, aval.dtype), aval.shape) if aval_of(t).shape != aval.shape else convert(t, aval.dtype)
+    t = convert(t, aval.dtype)
+    return t if aval_of(t).shape == aval.shape else broadcast_to(t, aval.shape)
 
 
 def elementwise_aval(name: str, avals: Sequence[ShapedArray]) -> ShapedArray:
@@ -430,7 +438,7 @@ def _add_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]
     return out, (zero_of(out) if not live else live[0] if len(live) == 1 else add_p.bind(*live))
 
 
-add_p = Primitive(
+add_p: Primitive = Primitive(
     "add",
     shape=lambda x, y: elementwise_aval("add", (x, y)),
     impl=lambda xp, x, y: xp.add(x, y),

@@ -41,6 +41,10 @@ class Trace:
         """Apply a primitive. Operands that are not this trace's tracers are constants to it."""
         raise NotImplementedError
 
+    def constant(self, value: Any) -> Any:
+        """An array that the user's function makes, as an operand: a tracer where the trace's own may index it."""
+        return value if self.parent is None else self.parent.constant(value)
+
     def concrete(self, tracer: Tracer) -> Any:
         """The concrete value inside a tracer, or None where there is none."""
         return None
@@ -237,9 +241,9 @@ class Tracer(ArrayOperators):
         if self.aval.dtype.kind not in "biu" and self.trace.differentiates:
             raise errors.TracerConversionError(
                 f"{use} of a traced value of type {self.aval} would lose its derivative: what is computed from the "
-                f"Python number is a constant. {self.describe_origin()}Keep it an array (an assignment out[i] = x into a "
-                f"NumPy array converts too: use functrans.numpy.stack or x.at[i].set(v), or decorate the function with "
-                f"@functrans.numpy_code), or say that it is a constant with functrans.stop_gradient(x)"
+                f"Python number is a constant. {self.describe_origin()}Keep it an array (an assignment out[i] = x into "
+                f"a NumPy array converts too: use functrans.numpy.stack or x.at[i].set(v), or decorate the function "
+                f"with @functrans.numpy_code), or say that it is a constant with functrans.stop_gradient(x)"
             )
         return self._concrete(errors.TracerConversionError, use)
 

@@ -40,7 +40,11 @@ class BatchTrace(Trace):
             return array
         return Tracer(self, aval or example_aval(aval_of(array), dim), (array, dim))
 
+    def constant(self, value: Any) -> Any:
+        return Tracer(self, aval_of(value), (value, None))
+
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
+        arrays: Sequence[Any]
         arrays, dims = zip(*map(self.batched, args), strict=True) if args else ((), ())
         token = set_trace(self.parent)
         try:

@@ -110,7 +110,7 @@ class Derived(Linear):
         self.n_tangents = len(tangent_avals)
         self._forward: dict[Any, Callable[..., Any]] = {}
         self._push: dict[Any, Callable[..., Any]] = {}
-        self._pull: dict[Any, tuple[Callable[..., Any], tuple[bool, ...]]] = {}
+        self._pull: dict[tuple[bool, ...], Callable[..., Any]] = {}
 
     def _with_residuals(self, parts: Split, n: int) -> tuple[Jaxpr, tuple[bool, ...]]:
         """The known jaxpr with all residuals as outputs behind the results."""
@@ -148,8 +148,8 @@ class Derived(Linear):
         if direct:
             known = self._pull.get(live)
             if known is not None:
-                function, _ = known
-                return function(*residuals, *cotangents) if all(live) else function(*residuals, *[c for c in cotangents if c is not None])
+                pulled: Sequence[Any] = known(*residuals, *[ct for ct in cotangents if ct is not None])
+                return pulled
         linear = [False] * self.n_residuals + [True] * self.n_tangents
         token = set_trace(None)
         try:
@@ -166,10 +166,11 @@ class Derived(Linear):
         result = ", ".join(next(names) if a else "None" for a in live_in)
         function = source.function("pull", f"({result},)")
         if xp is np:
-            self._pull[live] = function, live_in
+            self._pull[live] = function
             if len(live) == 1:
                 self.host_pull = function
-        return function(*given)
+        result_: Sequence[Any] = function(*given)
+        return result_
 
 
 _HOST_TYPES = frozenset({np.ndarray, bool, int, float, complex, *(np.dtype(c).type for c in "?bhilqBHILQefdFD")})
@@ -327,7 +328,7 @@ class LinearizeTrace(Trace):
             return value
         if not self.freeze or value.nbytes <= COPIED_BYTES:
             return value.copy()
-        array = value
+        array: Any = value
         while isinstance(array, np.ndarray) and array.flags.writeable:
             array.flags.writeable = False
             self.frozen.append(array)
@@ -401,7 +402,7 @@ class frozen_tape:
                 raise errors.MutatedResidualError(
                     "an array was written to while the derivative being computed still needs its old contents. Write "
                     "into a copy (buffer = buffer.copy()), or make the new value a new array"
-                ) from error
+                ).with_traceback(error.__traceback__) from None
             raise
         finally:
             reset_trace(token)

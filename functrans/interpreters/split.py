@@ -64,7 +64,7 @@ def _split_jaxpr(jaxpr: Jaxpr, unknown_in: tuple[bool, ...], recompute: bool) ->
                 residuals[a] = None
         bound.update(eqn.outs)
     known_index = {v: i for i, v in enumerate(known_in)}
-    extra = [v for v in residuals if v not in known_index]
+    extra: list[Atom] = [v for v in residuals if v not in known_index]
     known = dce(Jaxpr(known_in, known_eqns, known_out + extra, jaxpr.constvars, jaxpr.consts))
     order = [*residuals]
     unknown_inputs = [v for v, u in zip(jaxpr.invars, unknown_in, strict=True) if u]

@@ -50,9 +50,9 @@ def backward_pass(jaxpr: Jaxpr, args: Sequence[Any], cotangents: Sequence[Any]) 
             pending.append(eqn)
 
     cts: dict[Atom, Any] = {}
-    for var, ct in zip(jaxpr.outvars, cotangents, strict=True):
-        if var in linear and ct is not None and not isinstance(ct, Zero):
-            cts[var] = accumulate(cts.get(var), ct)
+    for out, ct in zip(jaxpr.outvars, cotangents, strict=True):
+        if out in linear and ct is not None and not isinstance(ct, Zero):
+            cts[out] = accumulate(cts.get(out), ct)
     for eqn in reversed(pending):
         given = [cts.pop(out, None) for out in eqn.outs]
         if all(ct is None for ct in given):

@@ -34,7 +34,7 @@ def _bitcast_shape(x: ShapedArray, *, dtype: dtypes.DType) -> ShapedArray:
     return shaped(x.shape, dtype, x.box)
 
 
-bitcast_convert_type_p = Primitive(
+bitcast_convert_type_p: Primitive = Primitive(
     "bitcast_convert_type",
     shape=_bitcast_shape,
     impl=lambda xp, x, *, dtype: x.view(dtype).copy() if isinstance(x, np.ndarray) else x.view(dtype),

@@ -47,6 +47,7 @@ from functrans.numpy.creation import hamming as hamming
 from functrans.numpy.creation import hanning as hanning
 from functrans.numpy.creation import identity as identity
 from functrans.numpy.creation import indices as indices
+from functrans.numpy.creation import kaiser as kaiser
 from functrans.numpy.creation import linspace as linspace
 from functrans.numpy.creation import loadtxt as loadtxt
 from functrans.numpy.creation import logspace as logspace
@@ -61,6 +62,12 @@ from functrans.numpy.creation import vander as vander
 from functrans.numpy.creation import zeros as zeros
 from functrans.numpy.creation import zeros_like as zeros_like
 from functrans.numpy.elementwise import *  # noqa: F403
+from functrans.numpy.grids import c_ as c_
+from functrans.numpy.grids import index_exp as index_exp
+from functrans.numpy.grids import mgrid as mgrid
+from functrans.numpy.grids import ogrid as ogrid
+from functrans.numpy.grids import r_ as r_
+from functrans.numpy.grids import s_ as s_
 from functrans.numpy.indexing import at as at
 from functrans.numpy.indexing import copyto as copyto
 from functrans.numpy.indexing import diag_indices as diag_indices
@@ -87,10 +94,12 @@ from functrans.numpy.joining import block as block
 from functrans.numpy.joining import column_stack as column_stack
 from functrans.numpy.joining import concat as concat
 from functrans.numpy.joining import concatenate as concatenate
+from functrans.numpy.joining import delete as delete
 from functrans.numpy.joining import dsplit as dsplit
 from functrans.numpy.joining import dstack as dstack
 from functrans.numpy.joining import hsplit as hsplit
 from functrans.numpy.joining import hstack as hstack
+from functrans.numpy.joining import insert as insert
 from functrans.numpy.joining import split as split
 from functrans.numpy.joining import stack as stack
 from functrans.numpy.joining import unstack as unstack
@@ -130,6 +139,10 @@ from functrans.numpy.manipulation import swapaxes as swapaxes
 from functrans.numpy.manipulation import tile as tile
 from functrans.numpy.manipulation import transpose as transpose
 from functrans.numpy.manipulation import trim_zeros as trim_zeros
+from functrans.numpy.mapping import apply_along_axis as apply_along_axis
+from functrans.numpy.mapping import apply_over_axes as apply_over_axes
+from functrans.numpy.mapping import piecewise as piecewise
+from functrans.numpy.mapping import vectorize as vectorize
 from functrans.numpy.misc import angle as angle
 from functrans.numpy.misc import around as around
 from functrans.numpy.misc import can_cast as can_cast

@@ -1,4 +1,4 @@
-"""Arguments that many NumPy functions share: axes, ``keepdims``, ``where``, and values that must be known while tracing."""
+"""Arguments that many functions share: axes, ``keepdims``, ``where``, and what must be known while tracing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def keep_axes(x: Any, reduced: Any, axes: tuple[int, ...], keepdims: Any) -> Any
 
 
 def mask_of(name: str, where: Any, shape: tuple[Any, ...]) -> Any:
-    """The argument ``where`` of a reduction: None where it excludes nothing, else booleans that broadcast to ``shape``."""
+    """The argument ``where`` of a reduction: None, or booleans that broadcast to ``shape``."""
     if where is True or where is NO_VALUE:
         return None
     mask = operand(where, name)
@@ -57,7 +57,9 @@ def mask_of(name: str, where: Any, shape: tuple[Any, ...]) -> Any:
     if aval.dtype != bool:
         raise errors.DTypeError(f"{name}: where must hold booleans, got {aval}. Write where=mask != 0")
     if aval.ndim > len(shape) or broadcast_shapes(name, aval.shape, shape) != shape:
-        raise errors.ShapeError(f"{name}: where has shape {aval.shape}, which does not broadcast to that of the array, {shape}")
+        raise errors.ShapeError(
+            f"{name}: where has shape {aval.shape}, which does not broadcast to that of the array, {shape}"
+        )
     return mask
 
 

@@ -27,7 +27,7 @@ def _along(x: Any, start: int | None, stop: int | None, axis: int) -> Any:
     return lax.slice_in_dim(x, start, stop, axis=axis)
 
 
-# -- differences -------------------------------------------------------------------------------------------------------
+# -- differences -----------------------------------------------------------------------------------------------
 
 
 @implements(np.diff)
@@ -172,7 +172,7 @@ def _edge_weights(h: Any, k: Any, uniform: bool) -> list[Any]:
     ]
 
 
-# -- sums --------------------------------------------------------------------------------------------------------------
+# -- sums ------------------------------------------------------------------------------------------------------
 
 
 @implements(np.trapezoid)
@@ -192,7 +192,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     return functions[np.sum](ew.divide(ew.multiply(steps, pairs), 2.0), at)
 
 
-# -- interpolation -----------------------------------------------------------------------------------------------------
+# -- interpolation ---------------------------------------------------------------------------------------------
 
 
 @implements(np.interp)
@@ -273,7 +273,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * mat
     return lax.concatenate([convert(_along(x, 0, 1, at), dtype), convert(rest, dtype)], at)
 
 
-# -- polynomials -------------------------------------------------------------------------------------------------------
+# -- polynomials -----------------------------------------------------------------------------------------------
 
 
 @implements(np.polyval)
@@ -291,9 +291,7 @@ def polyadd(a1: Any, a2: Any) -> Any:
     """The sum of two polynomials, highest power first; see ``numpy.polyadd``."""
     a1, a2 = at_least(operand(a1, "polyadd"), 1), at_least(operand(a2, "polyadd"), 1)
     missing = aval_of(a2).size - aval_of(a1).size
-    padded = [
-        lax.pad(p, aval_of(p).dtype.type(0), [(max(n, 0), 0, 0)]) for p, n in ((a1, missing), (a2, -missing))
-    ]
+    padded = [lax.pad(p, aval_of(p).dtype.type(0), [(max(n, 0), 0, 0)]) for p, n in ((a1, missing), (a2, -missing))]
     return ew.add(*padded)
 
 
@@ -332,7 +330,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
     return out
 
 
-# -- convolution -------------------------------------------------------------------------------------------------------
+# -- convolution -----------------------------------------------------------------------------------------------
 
 
 def _correlate(name: str, a: Any, v: Any, mode: Any) -> Any:
@@ -374,7 +372,7 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     return _correlate("correlate", a, v, mode)
 
 
-# -- covariance ----------------------------------------------------------------------------------------------------------
+# -- covariance ------------------------------------------------------------------------------------------------
 
 
 @implements(np.cov)

@@ -16,21 +16,20 @@ import numpy as np
 from functrans import errors, lax
 from functrans.core import dtypes
 from functrans.core.structural import broadcast_shapes, convert, move_axis, rebox
-from functrans.core.structural import rebox_p as _rebox_p
 from functrans.core.trace import Tracer, aval_of, current_trace
 from functrans.lax.diagonal import diagonal, embed_diagonal
 from functrans.lax.static import normalize_axis, normalize_shape
 from functrans.numpy import elementwise as ew
 from functrans.numpy.dispatch import contains_tracer, implements, operand
-from functrans.numpy.manipulation import ravel
+from functrans.numpy.manipulation import concrete, ravel
 
-# -- from data ----------------------------------------------------------------------------------------------------------
+# -- from data -------------------------------------------------------------------------------------------------
 
 
 def constant(value: Any) -> Any:
     """A concrete array as an operand of the running transformation."""
     trace = current_trace()
-    return value if trace is None or isinstance(value, Tracer) else _rebox_p.bind(value, box="array")
+    return value if trace is None or isinstance(value, Tracer) else trace.constant(value)
 
 
 def _from_object(name: str, obj: Any, dtype: Any) -> Any:
@@ -65,7 +64,13 @@ def array(
 
 @implements(np.asarray, np.asanyarray)
 def asarray(
-    a: Any, dtype: Any = None, order: str | None = None, *, device: str | None = None, copy: bool | None = None, like: Any = None
+    a: Any,
+    dtype: Any = None,
+    order: str | None = None,
+    *,
+    device: str | None = None,
+    copy: bool | None = None,
+    like: Any = None,
 ) -> Any:
     """An array-like as an array; see ``numpy.asarray``."""
     return array(a, dtype, copy=copy)
@@ -93,7 +98,9 @@ def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = 
 def asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Any:
     """An array-like as an array, an error if it holds NaN or an infinity; see ``numpy.asarray_chkfinite``."""
     x = asarray(a, dtype)
-    if dtypes.is_inexact(aval_of(x).dtype) and not bool(lax.reduce_all(lax.is_finite(x), tuple(range(aval_of(x).ndim)))):
+    if dtypes.is_inexact(aval_of(x).dtype) and not bool(
+        lax.reduce_all(lax.is_finite(x), tuple(range(aval_of(x).ndim)))
+    ):
         raise ValueError("asarray_chkfinite: the array holds NaN or an infinity")
     return x
 
@@ -125,8 +132,9 @@ bartlett = _concrete(np.bartlett, "The triangular window")
 blackman = _concrete(np.blackman, "The Blackman window")
 hamming = _concrete(np.hamming, "The Hamming window")
 hanning = _concrete(np.hanning, "The Hann window")
+kaiser = _concrete(np.kaiser, "The Kaiser window")
 
-# -- constants -----------------------------------------------------------------------------------------------------------
+# -- constants -------------------------------------------------------------------------------------------------
 
 
 @implements(np.zeros, np.empty)
@@ -200,7 +208,7 @@ def full_like(
     return _like("full_like", a, fill_value, dtype, shape)
 
 
-# -- ranges ----------------------------------------------------------------------------------------------------------------
+# -- ranges ----------------------------------------------------------------------------------------------------
 
 
 @implements(np.arange)
@@ -212,19 +220,24 @@ def arange(
     given = [start, stop, step] if stop is not None else [0, start, step]
     if not any(isinstance(v, Tracer) and dtypes.is_inexact(v.dtype) for v in given):
         return lax.arange(*given, dtype=dtype)
-    first, last, by = (float(v) for v in given)
+    first, last, by = (float(concrete(v, "the length of arange")) for v in given)
     if by == 0:
         raise errors.ShapeError("arange: step must not be zero")
     target = dtypes.result_type(np.dtype(np.int64), *(aval_of(v).dtype for v in given))
     count = max(0, math.ceil((last - first) / by))
-    low, following = convert(given[0], target), convert(lax.add(convert(given[0], target), convert(step, target)), target)
+    low, following = (
+        convert(given[0], target),
+        convert(lax.add(convert(given[0], target), convert(step, target)), target),
+    )
     # As NumPy does: the step is the difference of the first two numbers after rounding.
     out = lax.add(low, lax.mul(lax.iota(target, (count,)), lax.sub(following, low)))
     return out if dtype is None else convert(out, dtype)
 
 
 def _linspace_dtype(start: Any, stop: Any) -> Any:
-    kinds = [{"i": int, "f": float, "c": complex}[a.dtype.kind] if a.weak else a.dtype for a in map(aval_of, (start, stop))]
+    kinds = [
+        {"i": int, "f": float, "c": complex}[a.dtype.kind] if a.weak else a.dtype for a in map(aval_of, (start, stop))
+    ]
     target = dtypes.result_type(*kinds)
     return target if dtypes.is_inexact(target) else dtypes.result_type(target, np.dtype(np.float64))
 
@@ -278,19 +291,17 @@ def logspace(
 
 
 @implements(np.geomspace)
-def geomspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
-) -> Any:
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """``num`` numbers from ``start`` to ``stop`` of which each is a multiple of the last; see ``numpy.geomspace``.
 
     Like ``numpy.geomspace`` it has no value where an end is zero; traced ends give NaN there.
     """
     start, stop = operand(start, "geomspace"), operand(stop, "geomspace")
-    target = dtypes.result_type(_linspace_dtype(start, stop), *(() if dtype is None else (np.dtype(dtype),)))
-    start, stop = convert(start, target), convert(stop, target)
     for name, end in (("start", start), ("stop", stop)):
         if not isinstance(end, Tracer) and np.any(end == 0):
             raise ValueError(f"geomspace: {name} must not be zero, got {end}")
+    target = dtypes.result_type(_linspace_dtype(start, stop), *(() if dtype is None else (np.dtype(dtype),)))
+    start, stop = convert(start, target), convert(stop, target)
     # A complex spiral is turned so that it starts on the positive real line: its logarithm has no branch cut then.
     turn = ew.sign(start)
     first, last = ew.divide(start, turn), ew.divide(stop, turn)
@@ -307,7 +318,7 @@ def geomspace(
     return out if dtype is None else convert(out, dtype)
 
 
-# -- grids -------------------------------------------------------------------------------------------------------------------
+# -- grids -----------------------------------------------------------------------------------------------------
 
 
 @implements(np.meshgrid)
@@ -351,7 +362,7 @@ def fromfunction(
     return function(*(lax.iota(dtype, extents, axis) for axis in range(len(extents))), **kwargs)
 
 
-# -- matrices ----------------------------------------------------------------------------------------------------------------
+# -- matrices --------------------------------------------------------------------------------------------------
 
 
 @implements(np.eye)
@@ -387,7 +398,8 @@ def _triangle(name: str, m: Any, k: int, upper: bool) -> Any:
     if not shape:
         raise errors.ShapeError(f"{name}: an array with an axis or more is needed, got {aval_of(x)}")
     zero = aval_of(x).dtype.type(0)
-    mask = lax.tri(*shape[-2:], k=k - 1 if upper else k, dtype=bool)
+    rows, columns = shape[-2:] if len(shape) > 1 else shape * 2
+    mask = lax.tri(rows, columns, k - 1 if upper else k, bool)
     return lax.select(mask, zero, x) if upper else lax.select(mask, x, zero)
 
 

@@ -18,7 +18,7 @@ from functrans.numpy import elementwise as ew
 from functrans.numpy.dispatch import functions, implements, operand, reject_out
 from functrans.numpy.manipulation import check_order
 
-# -- reading ---------------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------------------
 
 
 def _indices(indices: Any, name: str) -> Any:
@@ -50,7 +50,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     return _diagonal(operand(a, "diagonal"), operator.index(offset), axis1, axis2)
 
 
-# -- writing: the functions that change their first argument, and their functional form -------------------------------------
+# -- writing: the functions that change their first argument, and their functional form ------------------------
 
 
 def _in_place(original: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -170,7 +170,9 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     x, src, where = operand(dst, "copyto"), operand(src, "copyto"), operand(where, "copyto")
     aval, given = aval_of(x), aval_of(src)
     if not (given.weak or np.can_cast(given.dtype, aval.dtype, casting)):
-        raise errors.DTypeError(f"copyto: a value of type {given} cannot be cast to {aval.dtype} by the rule {casting!r}")
+        raise errors.DTypeError(
+            f"copyto: a value of type {given} cannot be cast to {aval.dtype} by the rule {casting!r}"
+        )
     new = lax.broadcast_to(convert(src, aval.dtype), aval.shape)
     return lax.select(ew.not_equal(lax.broadcast_to(where, aval.shape), 0), new, convert(x, aval.dtype))
 
@@ -201,7 +203,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> Any:
     return lax.reshape(filled, shape)
 
 
-# -- indices: static ones are plain arrays, so that indexing by them stays static ---------------------------------------------
+# -- indices: static ones are plain arrays, so that indexing by them stays static ------------------------------
 
 
 def _static(original: Callable[..., Any], doc: str) -> Any:

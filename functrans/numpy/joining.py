@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def flat(x: Any) -> Any:
     return x if aval.ndim == 1 else lax.reshape(x, (aval.size,))
 
 
-# -- joining -----------------------------------------------------------------------------------------------------------
+# -- joining ---------------------------------------------------------------------------------------------------
 
 
 @implements(np.concatenate)
@@ -87,7 +88,9 @@ def stack(arrays: Any, axis: int = 0, out: None = None, *, dtype: Any = None, ca
     shapes = [aval_of(p).shape for p in parts]
     for i, shape in enumerate(shapes):
         if shape != shapes[0]:
-            raise errors.ShapeError(f"stack: array {i} has shape {shape}, and array 0 has shape {shapes[0]}: all must agree")
+            raise errors.ShapeError(
+                f"stack: array {i} has shape {shape}, and array 0 has shape {shapes[0]}: all must agree"
+            )
     at = normalize_axis("stack", axis, len(shapes[0]) + 1)
     return lax.concatenate([lax.expand_dims(p, at) for p in promoted("stack", parts, dtype, casting)], at)
 
@@ -129,9 +132,7 @@ def _three_axes(x: Any) -> Any:
 @implements(np.column_stack)
 def column_stack(tup: Any) -> Any:
     """Arrays joined along their second axis, vectors as columns; see ``numpy.column_stack``."""
-    parts = [
-        lax.reshape(p, (aval_of(p).size, 1)) if aval_of(p).ndim < 2 else p for p in members("column_stack", tup)
-    ]
+    parts = [lax.reshape(p, (aval_of(p).size, 1)) if aval_of(p).ndim < 2 else p for p in members("column_stack", tup)]
     return concatenate(parts, 1)
 
 
@@ -173,7 +174,7 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Any:
     return concatenate([operand(arr, "append"), operand(values, "append")], axis)
 
 
-# -- members put in and taken out ----------------------------------------------------------------------------------
+# -- members put in and taken out ------------------------------------------------------------------------------
 
 
 def _flat_or_axis(name: str, arr: Any, axis: int | None) -> tuple[Any, int]:
@@ -232,7 +233,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
     return lax.take(x, kept, at)
 
 
-# -- splitting -----------------------------------------------------------------------------------------------------------
+# -- splitting -------------------------------------------------------------------------------------------------
 
 
 def unstack_axis(x: Any, axis: int) -> list[Any]:
@@ -269,7 +270,7 @@ def _bounds(name: str, extent: int, indices_or_sections: Any, equal: bool) -> li
         )
     size, larger = divmod(extent, sections)
     ends = [i * size + min(i, larger) for i in range(sections + 1)]
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    return list(pairwise(ends))
 
 
 def _split(name: str, ary: Any, indices_or_sections: Any, axis: int, equal: bool) -> list[Any]:
@@ -279,7 +280,7 @@ def _split(name: str, ary: Any, indices_or_sections: Any, axis: int, equal: bool
         raise errors.ShapeError(f"{name}: a 0-d array has no axis to be split along")
     at = normalize_axis(name, axis, aval.ndim)
     bounds = _bounds(name, aval.shape[at], indices_or_sections, equal)
-    if all(hi == lo for (_, hi), (lo, _) in zip(bounds, bounds[1:], strict=False)) and (
+    if all(hi == lo for (_, hi), (lo, _) in pairwise(bounds)) and (
         bounds[0][0] == 0 and bounds[-1][1] == aval.shape[at]
     ):
         return lax.split(x, [hi - lo for lo, hi in bounds], at)

@@ -17,7 +17,7 @@ from functrans.core.trace import Tracer, aval_of
 from functrans.lax.static import normalize_axes, normalize_axis, normalize_shape
 from functrans.numpy.dispatch import implements, operand
 
-# -- shape, and what follows from it ------------------------------------------------------------------------------
+# -- shape, and what follows from it ---------------------------------------------------------------------------
 
 
 @implements(np.shape)
@@ -44,7 +44,7 @@ def size(a: Any, axis: Any = None) -> Any:
     return total
 
 
-# -- one array in another shape -----------------------------------------------------------------------------------------
+# -- one array in another shape --------------------------------------------------------------------------------
 
 
 def as_method(out: Any, x: Any) -> Any:
@@ -128,7 +128,7 @@ def atleast_3d(*arys: Any) -> Any:
     )
 
 
-# -- axes -------------------------------------------------------------------------------------------------------------
+# -- axes ------------------------------------------------------------------------------------------------------
 
 
 @implements(np.transpose, np.permute_dims)
@@ -136,7 +136,9 @@ def transpose(a: Any, axes: Any = None) -> Any:
     """The axes permuted, reversed if ``axes`` is None; see ``numpy.transpose``."""
     x = operand(a, "transpose")
     n = aval_of(x).ndim
-    order = tuple(reversed(range(n))) if axes is None else tuple(normalize_axis("transpose", d, n, "axes") for d in axes)
+    order = (
+        tuple(reversed(range(n))) if axes is None else tuple(normalize_axis("transpose", d, n, "axes") for d in axes)
+    )
     return as_method(lax.transpose(x, order), x)
 
 
@@ -157,7 +159,10 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     """Two axes swapped; see ``numpy.swapaxes``."""
     x = operand(a, "swapaxes")
     order = list(range(aval_of(x).ndim))
-    i, j = normalize_axis("swapaxes", axis1, len(order), "axis1"), normalize_axis("swapaxes", axis2, len(order), "axis2")
+    i, j = (
+        normalize_axis("swapaxes", axis1, len(order), "axis1"),
+        normalize_axis("swapaxes", axis2, len(order), "axis2"),
+    )
     order[i], order[j] = order[j], order[i]
     return lax.transpose(x, order)
 
@@ -191,11 +196,15 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     x = operand(a, "rollaxis")
     n = aval_of(x).ndim
     source = normalize_axis("rollaxis", axis, n)
-    before = normalize_axis("rollaxis", start, n + 1, "start") if start >= 0 else normalize_axis("rollaxis", start, n, "start")
+    before = (
+        normalize_axis("rollaxis", start, n + 1, "start")
+        if start >= 0
+        else normalize_axis("rollaxis", start, n, "start")
+    )
     return move_axis(x, source, before - (source < before))
 
 
-# -- broadcasting ----------------------------------------------------------------------------------------------------
+# -- broadcasting ----------------------------------------------------------------------------------------------
 
 
 @implements(np.broadcast_to)
@@ -218,7 +227,7 @@ def broadcast_shapes(*args: Any) -> Any:
     return _common_shape("broadcast_shapes", *(normalize_shape("broadcast_shapes", s) for s in args))
 
 
-# -- order and repetition ----------------------------------------------------------------------------------------------
+# -- order and repetition --------------------------------------------------------------------------------------
 
 
 @implements(np.flip)
@@ -232,7 +241,9 @@ def flip(m: Any, axis: Any = None) -> Any:
 def _flip_one(name: str, m: Any, axis: int) -> Any:
     x = operand(m, name)
     if aval_of(x).ndim <= axis:
-        raise errors.ShapeError(f"{name}: an array with at least {axis + 1} axes is needed, got shape {aval_of(x).shape}")
+        raise errors.ShapeError(
+            f"{name}: an array with at least {axis + 1} axes is needed, got shape {aval_of(x).shape}"
+        )
     return lax.rev(x, (axis,))
 
 
@@ -351,7 +362,7 @@ def concrete(x: Any, name: str) -> Any:
     return np.asarray(x)
 
 
-# -- dtype and parts ----------------------------------------------------------------------------------------------------
+# -- dtype and parts -------------------------------------------------------------------------------------------
 
 
 @implements(np.real)

@@ -1,4 +1,4 @@
-"""Functions applied to slices and elements: ``vectorize`` and ``apply_along_axis`` are ``vmap`` under a transformation."""
+"""Functions applied to slices and to elements: under a transformation this is ``vmap``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 from functrans import errors, lax
 from functrans.api.vmap import vmap
 from functrans.core.structural import broadcast_shapes, convert, move_axis
-from functrans.core.trace import Tracer, aval_of, current_trace
+from functrans.core.trace import aval_of, current_trace
 from functrans.lax.static import normalize_axis
-from functrans.numpy.dispatch import contains_tracer, implements, operand
+from functrans.numpy.dispatch import implements, operand
+from functrans.numpy.joining import unstack_axis
 from functrans.numpy.manipulation import expand_dims
 
 
@@ -25,7 +26,9 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any
     at = normalize_axis("apply_along_axis", axis, len(shape))
     rest = shape[:at] + shape[at + 1 :]
     if 0 in rest:
-        raise errors.ShapeError(f"apply_along_axis: there are no vectors along axis {axis} of an array of shape {shape}")
+        raise errors.ShapeError(
+            f"apply_along_axis: there are no vectors along axis {axis} of an array of shape {shape}"
+        )
     rows = lax.reshape(move_axis(x, at, -1), (-1, shape[at]))
     out = vmap(lambda row: operand(func1d(row, *args, **kwargs), "apply_along_axis"))(rows)
     inner = aval_of(out).shape[1:]
@@ -62,9 +65,7 @@ def _parse_signature(signature: str) -> tuple[list[tuple[str, ...]], list[tuple[
     text = re.sub(r"\s+", "", signature)
     if not _SIGNATURE.fullmatch(text):
         raise errors.ArgumentError(f"vectorize: {signature!r} is no signature; one looks like '(n,k),(k)->(n)'")
-    sides = [
-        [tuple(re.findall(_NAME, core)) for core in re.findall(r"\(([^)]*)\)", side)] for side in text.split("->")
-    ]
+    sides = [[tuple(re.findall(_NAME, core)) for core in re.findall(r"\(([^)]*)\)", side)] for side in text.split("->")]
     return sides[0], sides[1]
 
 
@@ -186,16 +187,19 @@ class vectorize:
 def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
     """A function put together from others by conditions, of which the last that holds decides; see ``numpy.piecewise``.
 
-    Every function is applied to all of ``x``, and its results are chosen where its condition holds.
+    Every function is applied to all of ``x``, and its results are chosen where its condition holds. One whose
+    derivative is infinite somewhere it is not chosen gives NaN there: see ``functrans.lax.select``.
     """
     x = operand(x, "piecewise")
-    dtype = aval_of(x).dtype
-    if not isinstance(condlist, (list, tuple)) or not any(np.ndim(c) if not isinstance(c, Tracer) else c.ndim for c in condlist):
-        single = not isinstance(condlist, (list, tuple)) and aval_of(operand(condlist)).ndim == aval_of(x).ndim
-        conditions = [condlist] if single or contains_tracer(condlist) and not aval_of(x).ndim else list(condlist)
+    aval = aval_of(x)
+    if isinstance(condlist, (list, tuple)):
+        given = [operand(c, "piecewise") for c in condlist]
+        single = aval.ndim > 0 and all(not aval_of(c).ndim for c in given)
+        conditions = [operand(condlist, "piecewise")] if single else given
     else:
-        conditions = list(condlist)
-    conditions = [convert(operand(c, "piecewise"), bool) for c in conditions]
+        table = operand(condlist, "piecewise")
+        conditions = [table] if aval_of(table).ndim == aval.ndim else unstack_axis(table, 0)
+    conditions = [convert(c, bool) for c in conditions]
     if len(funclist) == len(conditions) + 1:
         none = lax.bitwise_not(conditions[0])
         for c in conditions[1:]:
@@ -208,6 +212,6 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     out = lax.zeros_like(x)
     for condition, function in zip(conditions, funclist, strict=True):
         value = function(x, *args, **kw) if callable(function) else function
-        value = convert(operand(value, "piecewise"), dtype)
+        value = convert(operand(value, "piecewise"), aval.dtype)
         out = lax.select(condition, value, out)
     return out

@@ -15,7 +15,7 @@ from functrans.numpy import elementwise as ew
 from functrans.numpy.dispatch import implements, operand, reject_out
 from functrans.numpy.ufuncs import cast_operand, loop
 
-# -- rounding and limits ----------------------------------------------------------------------------------------------
+# -- rounding and limits ---------------------------------------------------------------------------------------
 
 _CLIP: np.ufunc = np._core.umath.clip  # type: ignore[attr-defined]
 _NO_VALUE: Any = np._NoValue
@@ -116,7 +116,7 @@ def _finite(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
     return rebox(lax.select(lax.isnan(x), convert(nan, dtype), out), "numpy")
 
 
-# -- parts and signs -------------------------------------------------------------------------------------------------------
+# -- parts and signs -------------------------------------------------------------------------------------------
 
 
 @implements(np.angle)
@@ -195,7 +195,7 @@ def isreal(x: Any) -> Any:
     return rebox(lax.full_like(x, True, bool), box if box == "python" else "numpy")
 
 
-# -- questions about dtypes, answered while tracing ---------------------------------------------------------------------
+# -- questions about dtypes, answered while tracing ------------------------------------------------------------
 
 
 def _dtype_or_operand(x: Any) -> Any:

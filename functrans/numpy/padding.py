@@ -13,7 +13,7 @@ from functrans.core.structural import convert, rebox
 from functrans.core.trace import Tracer, aval_of
 from functrans.numpy import elementwise as ew
 from functrans.numpy.creation import linspace
-from functrans.numpy.dispatch import contains_tracer, functions, implements, operand
+from functrans.numpy.dispatch import functions, implements, operand
 
 Pair = tuple[Any, Any]
 
@@ -35,30 +35,21 @@ _STATISTICS = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": 
 
 def _pairs(name: str, given: Any, ndim: int) -> list[Pair]:
     """(before, after) for each axis: from one value, a pair for all axes, or a pair (or value) for each."""
-    if isinstance(given, Tracer) or contains_tracer(given):
-        x = operand(given, "pad")
-        shape = aval_of(x).shape
-        items = [[lax.index(x, ())]] if shape == () else None
-        if items is None:
-            flat = lax.reshape(x, (aval_of(x).size,))
-            items = [[lax.index(flat, i)] for i in range(aval_of(x).size)]
-        table: Any = np.empty(len(items), object)
-        table[:] = [item[0] for item in items]
-        table = table.reshape(shape)
-    else:
-        table = np.asarray(given)
-    if table.size == 1:
-        return [(table.reshape(-1)[0],) * 2] * ndim
-    if table.size == 2 and table.shape != (2, 1):
-        before, after = table.reshape(-1)
-        return [(before, after)] * ndim
+    x = operand(given, "pad")
+    shape, size = aval_of(x).shape, aval_of(x).size
+    places = np.arange(size).reshape(shape)
+    if size == 1 or (size == 2 and shape != (2, 1)):
+        places = places.reshape(size)
     try:
-        return [(before, after) for before, after in np.broadcast_to(table, (ndim, 2))]
+        table = np.broadcast_to(places, (ndim, 2))
     except ValueError:
         raise errors.ShapeError(
-            f"pad: {name} of shape {table.shape} does not fit an array with {ndim} axes: give one value, a pair, or a "
+            f"pad: {name} of shape {shape} does not fit an array with {ndim} axes: give one value, a pair, or a "
             f"pair for each axis"
         ) from None
+    flat = lax.reshape(x, (size,)) if isinstance(x, Tracer) else np.asarray(x).reshape(size)
+    values = [lax.index(flat, i) if isinstance(x, Tracer) else flat[i] for i in range(size)]
+    return [(values[before], values[after]) for before, after in table]
 
 
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
@@ -124,7 +115,9 @@ def _constant(x: Any, widths: list[tuple[int, int]], values: Any) -> Any:
     dtype = aval_of(x).dtype
     pairs = [tuple(convert(v, dtype) for v in pair) for pair in _pairs("constant_values", values, len(widths))]
     given = [v for pair in pairs for v in pair]
-    if all(v is given[0] or not (isinstance(v, Tracer) or isinstance(given[0], Tracer)) and v == given[0] for v in given):
+    if all(
+        v is given[0] or not (isinstance(v, Tracer) or isinstance(given[0], Tracer)) and v == given[0] for v in given
+    ):
         return lax.pad(x, given[0], [(before, after, 0) for before, after in widths]) if given else x
     for axis, ((before, after), (low, high)) in enumerate(zip(widths, pairs, strict=True)):
         around = [(0, 0, 0)] * len(widths)

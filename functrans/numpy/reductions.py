@@ -8,13 +8,14 @@ import numpy as np
 
 from functrans import errors, lax
 from functrans.core import dtypes
+from functrans.core.avals import ShapedArray
 from functrans.core.structural import broadcast_to, convert, rebox
 from functrans.core.trace import Tracer, aval_of
 from functrans.numpy import elementwise as ew
 from functrans.numpy.arguments import NO_VALUE, given, keep_axes, mask_of, reduction_axes, single_axis
 from functrans.numpy.dispatch import implements, operand, reject_out
 
-# -- folds by a ufunc -------------------------------------------------------------------------------------------------
+# -- folds by a ufunc -----------------------------------------------------------------------------------------------
 
 
 @implements(np.sum)
@@ -85,7 +86,7 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 _COUNTS_PYTHON = isinstance(np.count_nonzero(np.ones(1)), int)
 """Before NumPy 2.4 the number of all elements that are not zero was a Python int."""
 
-# -- places of extrema --------------------------------------------------------------------------------------------------
+# -- places of extrema ----------------------------------------------------------------------------------------------
 
 
 def _place(name: str, find: Any, a: Any, axis: Any, out: Any, keepdims: Any) -> Any:
@@ -111,7 +112,7 @@ def argmin(a: Any, axis: Any = None, out: None = None, *, keepdims: Any = NO_VAL
     return _place("argmin", lax.argmin, a, axis, out, keepdims)
 
 
-# -- means ----------------------------------------------------------------------------------------------------------------
+# -- means ----------------------------------------------------------------------------------------------------------
 
 
 def count_of(name: str, x: Any, axis: Any, keepdims: Any, where: Any) -> Any:
@@ -138,11 +139,10 @@ def over_count(total: Any, count: Any, dtype: dtypes.DType) -> Any:
     return convert(ew.true_divide.apply(total, count), dtype)
 
 
-def averaging_dtype(dtype: Any, aval: Any) -> dtypes.DType | None:
+def averaging_dtype(dtype: Any, aval: ShapedArray) -> dtypes.DType | None:
     """The dtype that means accumulate in: float64 for integers; None for that of the elements."""
-    if dtype is not None:
-        return np.dtype(dtype)
-    return np.dtype(np.float64) if dtypes.kind(aval.dtype) in "biu" else None
+    asked: dtypes.DType | None = None if dtype is None else np.dtype(dtype)
+    return np.dtype(np.float64) if asked is None and dtypes.kind(aval.dtype) in "biu" else asked
 
 
 @implements(np.mean)

@@ -183,7 +183,7 @@ class Ufunc:
                 f"{self.__name__}.{method}: only ufuncs of two operands and one result have this method"
             )
 
-    def outer(self, A: Any, B: Any, /, **kwargs: Any) -> Any:  # noqa: N803 - the arguments' names are NumPy's
+    def outer(self, A: Any, B: Any, /, **kwargs: Any) -> Any:
         """The function at every pair of elements of ``A`` and ``B``; see ``numpy.ufunc.outer``."""
         if current_trace() is None and not contains_tracer((A, B)):
             return self.original.outer(A, B, **kwargs)
@@ -206,16 +206,21 @@ class Ufunc:
     ) -> Any:
         """The elements along axes combined by the function; see ``numpy.ufunc.reduce``."""
         if current_trace() is None and not contains_tracer(array):
-            return self.original.reduce(array, axis, dtype, out, keepdims, initial, where)
+            return self.original.reduce(array, axis, dtype, out, keepdims=keepdims, initial=initial, where=where)
         return self.fold(f"{self.__name__}.reduce", array, axis, dtype, out, keepdims, initial, where)
 
     def fold(
         self, name: str, array: Any, axis: Any, dtype: Any, out: Any, keepdims: Any, initial: Any, where: Any
     ) -> Any:
         """The traced form of ``reduce``, under the name by which it was called."""
+        plain = dtype is None and out is None and initial is NO_VALUE and (where is NO_VALUE or where is True)
+        if plain and type(array) is Tracer and array.aval.floating and self.reduction is not None:
+            if 0 not in array.aval.shape:
+                axes = reduction_axes(name, axis, array.aval.ndim)
+                return keep_axes(array, self.reduction(array, axes) if axes else self._folded(array), axes, keepdims)
         self._binary("reduce")
         reject_out(name, out)
-        x = self._folded_operand("reduce", operand(array, name), dtype)
+        x = self._folded(operand(array, name), dtype)
         aval = aval_of(x)
         axes = reduction_axes(name, axis, aval.ndim)
         if len(axes) > 1 and not _reorderable(self.original, aval.dtype):
@@ -242,7 +247,8 @@ class Ufunc:
             found = found if start is None else self.traced(start, found)
         return keep_axes(x, found, axes, keepdims)
 
-    def _folded_operand(self, method: str, x: Any, dtype: Any) -> Any:
+    def _folded(self, x: Any, dtype: Any = None, method: str = "reduce") -> Any:
+        """An operand in the dtype in which NumPy folds its elements."""
         asked = None if dtype is None else np.dtype(dtype)
         return convert(x, _fold_dtype(self.original, method, aval_of(x).dtype, asked))
 
@@ -269,7 +275,7 @@ class Ufunc:
         """The traced form of ``accumulate``, under the name by which it was called."""
         self._binary("accumulate")
         reject_out(name, out)
-        x = self._folded_operand("accumulate", operand(array, name), dtype)
+        x = self._folded(operand(array, name), dtype, "accumulate")
         if not aval_of(x).ndim:
             raise errors.ArgumentError(f"{name}: a 0-d array has no axis to accumulate along, got {aval_of(x)}")
         axis = single_axis(name, axis, aval_of(x).ndim)
@@ -290,10 +296,11 @@ class Ufunc:
         name = f"{self.__name__}.reduceat"
         self._binary("reduceat")
         reject_out(name, out)
-        x = self._folded_operand("reduce", operand(array, name), dtype)
+        x = self._folded(operand(array, name), dtype)
         axis = single_axis(name, axis, aval_of(x).ndim)
         extent = aval_of(x).shape[axis]
-        starts = known(name, "indices", indices, "Make them static, or sum with functrans.numpy.at(zeros)[labels].add(x)")
+        mend = "Make them static, or sum with functrans.numpy.at(zeros)[labels].add(x)"
+        starts = known(name, "indices", indices, mend)
         ends = [*starts[1:], extent]
         parts = []
         for first, end in zip(map(operator.index, starts), map(operator.index, ends), strict=True):
@@ -308,7 +315,8 @@ class Ufunc:
     def at(self, a: Any, indices: Any, b: Any = None, /) -> None:
         """NumPy's unbuffered operation in place; a traced value cannot take part in it."""
         if contains_tracer((a, indices, b)):
-            method = {"add": "add", "multiply": "multiply", "minimum": "min", "maximum": "max"}.get(self.__name__, "set")
+            methods = {"add": "add", "multiply": "multiply", "minimum": "min", "maximum": "max"}
+            method = methods.get(self.__name__, "set")
             raise errors.DetachedWriteError(
                 f"{self.__name__}.at writes into an array, which would lose derivatives. Write "
                 f"a = functrans.numpy.at(a)[indices].{method}(b), or a.at[indices].{method}(b) where a is traced"

@@ -52,7 +52,7 @@ def assert_same(a: Any, b: Any, what: str, exact: bool = True) -> None:
     if exact:
         np.testing.assert_array_equal(a, b, err_msg=what)
         return
-    eps = float(np.finfo(dtypes.real_dtype(x.dtype)).eps) if dtypes.is_inexact(x.dtype) and x.dtype.kind in "fc" else 0.0
+    eps = float(np.finfo(dtypes.real_dtype(x.dtype)).eps) if x.dtype.kind in "fc" else 0.0
     np.testing.assert_allclose(a, b, rtol=64 * eps, atol=64 * eps, err_msg=what)
 
 
@@ -196,7 +196,8 @@ def check_batching(prim: Primitive, sample: Sample) -> None:
         if not any(mask) or any(b and aval_of(a).box == "python" for a, b in zip(sample.args, mask, strict=True)):
             continue
         for last in (False, True):
-            batched, axes = [], []
+            batched: list[Any] = []
+            axes: list[int | None] = []
             for a, b in zip(sample.args, mask, strict=True):
                 if not b:
                     batched.append(a)

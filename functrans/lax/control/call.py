@@ -8,12 +8,11 @@ from typing import Any, Protocol
 from functrans.core.avals import ShapedArray
 from functrans.core.jaxpr import Eqn, Jaxpr, Var, dce
 from functrans.core.primitive import BatchAxis, Primitive, Undefined, Zero
-from functrans.core.structural import zero_of
+from functrans.core.structural import move_axis, zero_of
 from functrans.interpreters.batch import batch_jaxpr
 from functrans.interpreters.jvp import jvp_jaxpr
 from functrans.interpreters.split import SplitEqn, split_jaxpr
 from functrans.interpreters.transpose import transpose_jaxpr
-from functrans.core.structural import move_axis
 
 
 class Compiler(Protocol):

@@ -281,7 +281,8 @@ def _batch(
         def flat(*arrays: Any) -> list[Any]:
             given = iter(arrays[k:])
             cts = [
-                next(given) if a else Zero(ct.aval.update(shape=ct.aval.shape[1:])) for a, ct in zip(live, cotangents, strict=True)
+                next(given) if a else Zero(ct.aval.update(shape=ct.aval.shape[1:]))
+                for a, ct in zip(live, cotangents, strict=True)
             ]
             assert rules.bwd is not None
             results = rules.bwd(arrays[:k], cts)
