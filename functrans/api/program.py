@@ -13,7 +13,7 @@ from functrans.api.arguments import check_outputs
 from functrans.backends.base import Backend
 from functrans.config import config_generation
 from functrans.core.avals import ShapedArray
-from functrans.core.capture import Captured, Place, array_type, same, substitute
+from functrans.core.capture import Captured, Contents, Place, array_type, guard_of, same, substitute
 from functrans.core.finite import check_forward, is_debugging
 from functrans.core.jaxpr import Jaxpr, Literal, Var
 from functrans.core.primitive import Params, Primitive, array_module
@@ -66,6 +66,7 @@ class Program:
         contents: captured arrays whose contents decided something while tracing, with a copy of them.
         values: Python numbers among the leaves whose value decided something while tracing.
         dynamic: which leaves are arguments of the program.
+        donated: which inputs of the jaxpr the caller gives away.
         keep: whether the program may serve other calls: it does not refer to enclosing transformations.
     """
 
@@ -106,7 +107,7 @@ class Program:
     def run(self) -> Callable[..., Any]:
         """The compiled program for host arrays: hidden arguments, then dynamic leaves."""
         if self._run is None:
-            self._run = self.backend.prepare(self.jaxpr, np, self.single)
+            self._run = self.backend.prepare(self.jaxpr, np, self.single, self.donated)
         return self._run
 
     def hidden(self, captured: Captured) -> Sequence[Any] | None:
@@ -155,7 +156,7 @@ class Program:
             outs = call(self.jaxpr, operands, name=self.name, backend=self.backend)
         else:
             xp = array_module(operands)
-            result = (self.run if xp is np else self.backend.prepare(self.jaxpr, xp, self.single))(*operands)
+            result = (self.run if xp is np else self.backend.prepare(self.jaxpr, xp, self.single, self.donated))(*operands)
             return self.finish(result)
         return self.out_tree.unflatten(outs)
 
@@ -288,6 +289,8 @@ class Cache:
             for place, value in known.guards:
                 now = captured.read(place)
                 if not same(value, now):
+                    if isinstance(value, Contents):
+                        return f"what {captured.describe(place)} holds changed"
                     return f"{captured.describe(place)} changed from {_brief(value)} to {_brief(now)}"
             for place, aval in known.places:
                 now = array_type(captured.read(place))
@@ -413,7 +416,7 @@ def _trace(
         value = captured.read(place)
         aval = array_type(value) if place.kind != "attribute" else None
         if aval is None:
-            guards.append((place, value))
+            guards.append((place, guard_of(value)))
         elif place in demanded:
             copy = value if isinstance(value, Tracer) else value.copy()
             if isinstance(copy, np.ndarray):
@@ -467,7 +470,25 @@ def _trace(
         aval_of(o)
     trace.ended = False
     jaxpr = trace.finish(inputs, outs)
-    return Program(name, jaxpr, out_tree, backend, places, guards, contents, values, dynamic, donated)
+    given_away = _donated_inputs(signature, donated, len(places), dynamic)
+    return Program(name, jaxpr, out_tree, backend, places, guards, contents, values, dynamic, given_away)
+
+
+def _donated_inputs(
+    signature: Signature, donated: frozenset[int], n_hidden: int, dynamic: Sequence[int]
+) -> frozenset[int]:
+    """The inputs of the jaxpr that are leaves of donated arguments."""
+    if not donated:
+        return frozenset()
+    static = {i for i, _ in signature.static}
+    positional = [i for i in range(len(signature.args)) if i not in static]
+    owners: list[int] = []
+    for i, part in zip(positional, signature.treedef.children()[0].children(), strict=True):
+        owners.extend([i] * part.num_leaves)
+    given = {i % len(signature.args) for i in donated if -len(signature.args) <= i < len(signature.args)}
+    return frozenset(
+        n_hidden + k for k, leaf in enumerate(dynamic) if leaf < len(owners) and owners[leaf] in given
+    )
 
 
 def _random_state() -> Any:

@@ -33,8 +33,11 @@ class Backend:
         """A function from the jaxpr's inputs, as arrays, to the sequence of its outputs, which own their memory."""
         raise NotImplementedError
 
-    def prepare(self, jaxpr: Jaxpr, xp: Any, single: bool) -> Callable[..., Any]:
-        """The executable for arrays of one array module; ``single`` returns a single output bare."""
+    def prepare(self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int]) -> Callable[..., Any]:
+        """The executable for arrays of one array module.
+
+        ``single`` returns a single output bare. Inputs in ``donated`` belong to the program: a result may be one.
+        """
         raise NotImplementedError
 
     def as_text(self, jaxpr: Jaxpr, stage: str) -> str:

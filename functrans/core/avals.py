@@ -131,7 +131,11 @@ def aval_of_concrete(value: Any) -> ShapedArray | None:
     if isinstance(value, np.ndarray):
         if isinstance(value, np.ma.MaskedArray):
             raise errors.DTypeError(
-                "a masked array cannot be traced: its mask would be lost. Pass `.filled(value)`, or data and mask apart"
+                "a masked array cannot be traced: its mask would be lost. Pass x.filled(value), or data and mask apart"
+            )
+        if isinstance(value, np.matrix):
+            raise errors.DTypeError(
+                "an np.matrix cannot be traced: its `*` is a matrix product. Pass np.asarray(x), and write `@`"
             )
         return _array_aval(value.shape, value.dtype)
     if is_device_array(value):

@@ -1,7 +1,7 @@
 """What a function is, to a cache: its code and what it captures.
 
 Closure cells, the globals that the function itself reads, defaults, and the attributes of a bound ``self`` that it
-reads are compared at each call, a pointer comparison each. So a rebound value traces again instead of being stale,
+reads are compared at each call, a pointer comparison each; of lists, dicts and tuples what they hold is compared. So a rebound value traces again instead of being stale,
 and a fresh lambda with equal captures does not.
 """
 
@@ -13,8 +13,10 @@ import types
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
+from functrans import errors
 from functrans.core.avals import ShapedArray, aval_of_concrete
 from functrans.core.trace import Tracer, aval_of
+from functrans.core.tree import tree_flatten
 from functrans.util.cache import LRU
 
 _MISSING: Any = object()
@@ -145,10 +147,35 @@ class Captured:
         return "self" if place.kind == "self" else f"the default argument {place.key!r}"
 
 
+class Contents:
+    """A captured list, dict or tuple, by what it holds: its structure and its leaves."""
+
+    __slots__ = ("leaves", "treedef")
+
+    def __init__(self, container: Any) -> None:
+        self.leaves, self.treedef = tree_flatten(container)
+
+    def unchanged(self, container: Any) -> bool:
+        leaves, treedef = tree_flatten(container)
+        return treedef == self.treedef and all(map(same, self.leaves, leaves))
+
+
+def guard_of(value: Any) -> Any:
+    """What a captured value is compared with at later calls: itself, or what it holds if it is a container."""
+    if type(value) in (list, dict, tuple) and value:
+        try:
+            return Contents(value)
+        except errors.TreeStructureError:
+            return value
+    return value
+
+
 def same(old: Any, new: Any) -> bool:
     """Whether a captured value is what it was: the same object, or an equal number or string."""
     if old is new:
         return True
+    if type(old) is Contents:
+        return type(new) in (list, dict, tuple) and old.unchanged(new)
     return type(old) is type(new) and isinstance(old, _VALUE_TYPES) and old == new
 
 

@@ -85,3 +85,13 @@ def known(name: str, what: str, x: Any, mend: str) -> Any:
             f"{aval_of(operand(x, name))}, which are not known while its function is being traced. {origin}{mend}"
         )
     return value
+
+
+def since(version: str, name: str) -> Any:
+    """NumPy's function of that name; in a NumPy older than ``version``, one that says so."""
+
+    def absent(*args: Any, **kwargs: Any) -> Any:
+        raise errors.ArgumentError(f"numpy.{name} came with NumPy {version}, and NumPy {np.__version__} is installed")
+
+    absent.__name__ = name
+    return getattr(np, name, absent)

@@ -99,12 +99,12 @@ class vectorize:
         cache: bool = False,
         signature: str | None = None,
     ) -> None:
-        self._loop = np.vectorize(pyfunc, otypes, doc, excluded, cache, signature)
         self.pyfunc = pyfunc
         self.signature = signature
         self.excluded = frozenset(excluded or ())
         self.otypes = None if otypes is None else [np.dtype(t) for t in otypes]
         self._cores = None if signature is None else _parse_signature(signature)
+        self._loop = np.vectorize(pyfunc, otypes, doc, excluded, cache, signature)
         self.__name__ = getattr(pyfunc, "__name__", "vectorize")
         self.__doc__ = pyfunc.__doc__ if doc is None else doc
 

@@ -236,3 +236,30 @@ def test_the_cache_is_bounded() -> None:
     f.clear_cache()
     assert len(f.cache.programs) == 0
     f(X)
+
+
+def test_what_a_captured_container_holds_is_compared() -> None:
+    params = {"w": np.ones(3), "scale": [2.0]}
+    f = ft.jit(lambda x: x * params["w"] * params["scale"][0])
+    np.testing.assert_array_equal(f(X), 2 * X)
+    params["w"][:] = 3
+    np.testing.assert_array_equal(f(X), 6 * X)
+    assert f.trace_count == 1
+    params["w"] = np.full(3, 5.0)
+    np.testing.assert_array_equal(f(X), 10 * X)
+    params["scale"][0] = 4.0
+    np.testing.assert_array_equal(f(X), 20 * X)
+    params["new"] = None
+    np.testing.assert_array_equal(f(X), 20 * X)
+
+
+def test_a_donated_argument_may_become_the_result() -> None:
+    x = np.arange(3.0)
+    assert ft.jit(lambda x, y: x, donate_argnums=0)(x, x + 1) is x
+    assert ft.jit(lambda x, y: x, donate_argnums=1)(x, x + 1) is not x
+    first, second = ft.jit(lambda x: (x, x), donate_argnums=0)(x)
+    assert not np.shares_memory(first, second)
+    with pytest.raises(ft.errors.StaticArgumentError):
+        ft.jit(lambda x: x, static_argnums=0, donate_argnums=0)
+    with pytest.raises(ft.errors.StaticArgumentError):
+        ft.jit(lambda x: x, donate_argnums=3)

@@ -15,9 +15,9 @@ from functrans.passes.inline import inline_calls
 from functrans.util.cache import WeakMemo
 
 
-def _shared_outputs(jaxpr: Jaxpr) -> list[bool]:
+def _shared_outputs(jaxpr: Jaxpr, donated: frozenset[int]) -> list[bool]:
     """Which outputs might share memory with an input, a constant or another output, and so have to be copied."""
-    foreign: set[Atom] = {*jaxpr.invars, *jaxpr.constvars}
+    foreign: set[Atom] = {*jaxpr.constvars, *(v for i, v in enumerate(jaxpr.invars) if i not in donated)}
     for eqn in jaxpr.eqns:
         if Trait.VIEW in eqn.prim.traits:
             foreign.update(eqn.outs)
@@ -29,12 +29,14 @@ def _shared_outputs(jaxpr: Jaxpr) -> list[bool]:
     return shared
 
 
-def generate(jaxpr: Jaxpr, xp: Any, single: bool) -> tuple[PythonSource, str]:
+def generate(
+    jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int] = frozenset()
+) -> tuple[PythonSource, str]:
     """The source of a jaxpr, and the expression of its results; ``single`` gives the one result bare."""
     source = PythonSource(jaxpr, xp)
     outs = [
         f"{name}.copy()" if shared else name
-        for name, shared in zip(source.outputs, _shared_outputs(jaxpr), strict=True)
+        for name, shared in zip(source.outputs, _shared_outputs(jaxpr, donated), strict=True)
     ]
     result = outs[0] if single else f"({', '.join(outs)}{',' if len(outs) == 1 else ''})"
     return source, result
@@ -56,11 +58,13 @@ class NumpyBackend(Backend):
 
         return run
 
-    def prepare(self, jaxpr: Jaxpr, xp: Any = np, single: bool = False) -> Callable[..., Any]:
-        return self._programs(jaxpr, xp, single)
+    def prepare(
+        self, jaxpr: Jaxpr, xp: Any = np, single: bool = False, donated: frozenset[int] = frozenset()
+    ) -> Callable[..., Any]:
+        return self._programs(jaxpr, xp, single, donated)
 
-    def _generate(self, jaxpr: Jaxpr, xp: Any, single: bool) -> Callable[..., Any]:
-        source, result = generate(inline_calls(jaxpr), xp, single)
+    def _generate(self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int]) -> Callable[..., Any]:
+        source, result = generate(inline_calls(jaxpr), xp, single, donated)
         return source.function("program", result)
 
     def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
