@@ -15,6 +15,7 @@ from functrans import numpy as numpy
 from functrans import tree as tree
 from functrans import tree_util as tree_util
 from functrans.api.boundary import clear_caches as clear_caches
+from functrans.api.callback import pure_callback as pure_callback
 from functrans.api.custom import custom_gradient as custom_gradient
 from functrans.api.custom import custom_jvp as custom_jvp
 from functrans.api.custom import custom_vjp as custom_vjp

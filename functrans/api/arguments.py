@@ -11,7 +11,7 @@ from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.trace import Tracer, aval_of, is_array
 from functrans.core.tree import tree_flatten, tree_flatten_with_path
-from functrans.core.tree_paths import keystr
+from functrans.core.tree_paths import SequenceKey, keystr
 from functrans.core.treedef import PyTreeDef
 
 Argnums = int | Sequence[int]
@@ -44,7 +44,9 @@ def select(transformation: str, f: Any, argnums: tuple[int, ...], args: tuple[An
 
 
 def path_name(prefix: str, path: Any) -> str:
-    """``argument 0['w'][1]``."""
+    """``argument 0['w'][1]``: a prefix that ends with a space is followed by the position."""
+    if prefix.endswith(" ") and path and isinstance(path[0], SequenceKey):
+        return f"{prefix}{path[0].idx}{keystr(path[1:])}"
     return f"{prefix}{keystr(path)}"
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from functrans import backends, errors
 from functrans.api.arguments import Argnums, check_argnums, leaf_path
 from functrans.api.boundary import check_callable, check_leaks, name_of, presented
-from functrans.api.program import Cache, Program, Signature, describe_signature, trace_program
+from functrans.api.program import Cache, Program, Signature, describe_signature
 from functrans.api.stages import Lowered
+from functrans.api.tracing import trace_program
 from functrans.backends.base import Backend
 from functrans.config import any_mode, config
 from functrans.core.capture import Captured, Rebuild

@@ -74,6 +74,8 @@ from functrans.lax.dynamic import dynamic_update_index_in_dim as dynamic_update_
 from functrans.lax.dynamic import dynamic_update_slice as dynamic_update_slice
 from functrans.lax.dynamic import dynamic_update_slice_in_dim as dynamic_update_slice_in_dim
 from functrans.lax.einsum import einsum as einsum
+from functrans.lax.error_functions import erf as erf
+from functrans.lax.error_functions import erfc as erfc
 from functrans.lax.exponential import exp as exp
 from functrans.lax.exponential import exp2 as exp2
 from functrans.lax.exponential import expm1 as expm1

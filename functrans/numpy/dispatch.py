@@ -111,7 +111,7 @@ def array_function(func: Any, args: Any, kwargs: Any) -> Any:
     ours = functions.get(func)
     if ours is None:
         raise errors.MissingRuleError(
-            f"numpy.{func.__name__} cannot be traced. Write it in terms of other functions, or call it through "
+            f"{func.__module__}.{func.__name__} cannot be traced. Write it in terms of other functions, or call it through "
             f"functrans.pure_callback, which needs the result's shape and dtype"
         )
     return ours(*args, **kwargs)
@@ -127,8 +127,8 @@ def array_ufunc(ufunc: np.ufunc, method: str, args: Any, kwargs: Any) -> Any:
     ours = ufuncs.get(ufunc)
     if ours is None:
         raise errors.MissingRuleError(
-            f"the ufunc {ufunc.__name__!r} cannot be traced: functrans has no primitive for it. Define one with "
-            f"functrans.extend.primitive, or give its derivative with functrans.custom_jvp around functrans.pure_callback"
+            f"the ufunc {ufunc.__name__!r} cannot be traced: functrans has no primitive for it. Call it through "
+            f"functrans.pure_callback, and give its derivative with functrans.custom_jvp"
         )
     if method == "__call__":
         return ours.apply(*args, **kwargs)

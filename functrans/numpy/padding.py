@@ -37,7 +37,7 @@ def _pairs(name: str, given: Any, ndim: int) -> list[Pair]:
     """(before, after) for each axis: from one value, a pair for all axes, or a pair (or value) for each."""
     x = operand(given, "pad")
     shape, size = aval_of(x).shape, aval_of(x).size
-    places = np.arange(size).reshape(shape)
+    places: np.ndarray[Any, Any] = np.arange(size).reshape(shape)
     if size == 1 or (size == 2 and shape != (2, 1)):
         places = places.reshape(size)
     try:
