@@ -136,12 +136,16 @@ def jacfwd(
         chosen = _Chosen("jacfwd", f, argnums, args, kwargs, holomorphic, allow_int)
         basis, total = _basis(chosen.avals, chosen.treedef)
 
-        def pushed(direction: Any) -> Any:
-            result = jvp(chosen.f, (chosen.tree,), (direction,), has_aux=has_aux)
-            return (result[1], (result[0], *result[2:]))
+        unbatched: list[Any] = []
 
-        # The value and the auxiliary data do not depend on the direction, so they are not batched.
-        columns, (value, *aux) = vmap(pushed, out_axes=(0, None), axis_size=total)(basis)
+        def pushed(direction: Any) -> Any:
+            value, tangent, *aux = jvp(chosen.f, (chosen.tree,), (direction,), has_aux=has_aux)
+            # The value and the auxiliary data do not depend on the direction, so they are not batched.
+            unbatched[:] = [value, *aux]
+            return tangent
+
+        columns = vmap(pushed, axis_size=total)(basis)
+        value, *aux = unbatched
         if holomorphic:
             _check_holomorphic(chosen.where, value)
         leaves, out_tree = tree_flatten(columns)

@@ -15,11 +15,12 @@ from functrans.api.arguments import Argnums, check_argnums, leaf_path
 from functrans.api.boundary import check_callable, check_leaks, name_of, presented
 from functrans.api.program import Cache, Program, Signature, describe_signature
 from functrans.api.stages import Lowered
+from functrans.api.staging import ShapeDtypeStruct
 from functrans.api.tracing import trace_program
 from functrans.backends.base import Backend
 from functrans.config import any_mode, config
 from functrans.core.capture import Captured, Rebuild
-from functrans.core.trace import Tracer, aval_of, current_trace
+from functrans.core.trace import Tracer, aval_of, current_trace, is_array
 from functrans.core.tree import tree_flatten
 from functrans.util.cache import LRU
 
@@ -69,7 +70,9 @@ class Jitted:
         self.captured = Captured(target)
         shift = len(self.bound_args)
         options = (tuple(i + shift for i in static_argnums), static_argnames, tuple(i + shift for i in donate), backend)
-        self.static = frozenset(options[0])
+        fixed = [i for i, a in enumerate(self.bound_args) if not _is_arrays(a)]
+        self.static = frozenset([*options[0], *fixed])
+        self.fixed_names = frozenset(n for n, a in self.bound_kwargs.items() if not _is_arrays(a))
         self.donated = frozenset(options[2])
         self.key = (self.captured.key, options)
         self.cache = _cache_for(self.key)
@@ -125,8 +128,11 @@ class Jitted:
     def _backend(self) -> Backend:
         return backends.find(self.backend or config.backend or backends.default_backend())
 
-    def _signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signature:
-        """What a call is, to the cache: structure, types of arrays, values of statics."""
+    def _signature(self, args: tuple[Any, ...], kwargs: dict[str, Any], abstract: bool = False) -> Signature:
+        """What a call is, to the cache: structure, types of arrays, values of statics.
+
+        With ``abstract``, ``ShapeDtypeStruct``s stand for arrays.
+        """
         where = f"jit({name_of(self.f)})"
         if self.bound_args or self.bound_kwargs:
             args = self.bound_args + args
@@ -140,7 +146,7 @@ class Jitted:
                 traced.append(a)
         named = {}
         for name, a in kwargs.items():
-            if name in self.static_argnames:
+            if name in self.static_argnames or (name in self.fixed_names and a is self.bound_kwargs[name]):
                 static.append((name, _static_key(where, f"argument {name!r}", a)))
             else:
                 named[name] = a
@@ -153,6 +159,8 @@ class Jitted:
                 types.append(aval_of(leaf))
             elif kind is bool or kind is str or kind is bytes:
                 types.append((kind, leaf))
+            elif abstract and kind is ShapeDtypeStruct:
+                types.append(leaf.aval)
             else:
                 try:
                     types.append(aval_of(leaf))
@@ -173,7 +181,7 @@ class Jitted:
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The function at given arguments, as it goes through the compiler. See ``Lowered``."""
         try:
-            signature = self._signature(args, kwargs)
+            signature = self._signature(args, kwargs, abstract=True)
             program, _ = self._program(signature)
             return Lowered(name_of(self.f), program, self, signature.treedef)
         except Exception as error:
@@ -198,6 +206,12 @@ class Jitted:
 
     def __repr__(self) -> str:
         return f"<jit of {name_of(self.f)}, traced {self.cache.traces} times>"
+
+
+def _is_arrays(value: Any) -> bool:
+    """Whether a bound argument of a partial is passed as one, and not kept as the Python value that it is."""
+    leaves = tree_flatten(value)[0]
+    return all(map(is_array, leaves)) and any(isinstance(x, (np.ndarray, np.generic, Tracer)) for x in leaves)
 
 
 def _opaque(where: str, tree: Any, i: int, leaf: Any) -> Any:

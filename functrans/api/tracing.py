@@ -92,14 +92,14 @@ def _trace(
     trace = JitTrace(name)
     hidden: dict[Place, Any] = {}
     places: list[tuple[Place, ShapedArray]] = []
-    guards: list[tuple[Place, Any]] = []
+    compared: list[Place] = []
     contents: list[tuple[Place, Any]] = []
     fixed: dict[Place, Any] = {}
     for place in captured.places():
         value = captured.read(place)
         aval = array_type(value) if place.kind != "attribute" else None
         if aval is None:
-            guards.append((place, guard_of(value)))
+            compared.append(place)
         elif place in demanded:
             copy = value if isinstance(value, Tracer) else value.copy()
             if isinstance(copy, np.ndarray):
@@ -153,6 +153,9 @@ def _trace(
         aval_of(o)
     trace.ended = False
     jaxpr = trace.finish(inputs, outs)
+    # As they are now: what the function itself changed while it was traced (a counter, a list that it fills) is no
+    # reason to trace it again.
+    guards = [(place, guard_of(captured.read(place))) for place in compared]
     given_away = _donated_inputs(signature, donated, len(places), dynamic)
     return Program(name, jaxpr, out_tree, backend, places, guards, contents, values, dynamic, given_away)
 

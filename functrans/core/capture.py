@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from functrans import errors
 from functrans.core.avals import ShapedArray, aval_of_concrete
-from functrans.core.trace import Tracer, aval_of
+from functrans.core.trace import Reference, Tracer, aval_of
 from functrans.core.tree import tree_flatten
 from functrans.util.cache import LRU
 
@@ -118,6 +118,10 @@ class Captured:
 
     def read(self, place: Place) -> Any:
         """The value that lies at a place now."""
+        value = self._read(place)
+        return value.read() if isinstance(value, Reference) else value
+
+    def _read(self, place: Place) -> Any:
         f: Any = self.function
         kind = place.kind
         if kind == "cell":

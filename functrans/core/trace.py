@@ -269,6 +269,19 @@ class Tracer(ArrayOperators):
         raise errors.LeakedTracerError(f"a traced value of type {self.aval} cannot be pickled or copied deeply")
 
 
+class Reference:
+    """What stands for an array whose contents may change, as a buffer of ``numpy_code`` does.
+
+    It is no operand: whoever meets one reads it, and goes on with what it holds at the time.
+    """
+
+    __slots__ = ()
+
+    def read(self) -> Any:
+        """The array or tracer that it holds now, which no later store changes."""
+        raise NotImplementedError
+
+
 def aval_of(value: Any) -> ShapedArray:
     """The aval of an array, a scalar or a tracer.
 

@@ -357,7 +357,24 @@ from functrans.numpy.misc import result_type as result_type
 from functrans.numpy.misc import round as round
 from functrans.numpy.misc import shares_memory as shares_memory
 from functrans.numpy.misc import sinc as sinc
+from functrans.numpy.nanfunctions import nanargmax as nanargmax
+from functrans.numpy.nanfunctions import nanargmin as nanargmin
+from functrans.numpy.nanfunctions import nancumprod as nancumprod
+from functrans.numpy.nanfunctions import nancumsum as nancumsum
+from functrans.numpy.nanfunctions import nanmax as nanmax
+from functrans.numpy.nanfunctions import nanmean as nanmean
+from functrans.numpy.nanfunctions import nanmin as nanmin
+from functrans.numpy.nanfunctions import nanprod as nanprod
+from functrans.numpy.nanfunctions import nanstd as nanstd
+from functrans.numpy.nanfunctions import nansum as nansum
+from functrans.numpy.nanfunctions import nanvar as nanvar
 from functrans.numpy.padding import pad as pad
+from functrans.numpy.quantiles import median as median
+from functrans.numpy.quantiles import nanmedian as nanmedian
+from functrans.numpy.quantiles import nanpercentile as nanpercentile
+from functrans.numpy.quantiles import nanquantile as nanquantile
+from functrans.numpy.quantiles import percentile as percentile
+from functrans.numpy.quantiles import quantile as quantile
 from functrans.numpy.reductions import all as all
 from functrans.numpy.reductions import amax as amax
 from functrans.numpy.reductions import amin as amin
@@ -374,6 +391,15 @@ from functrans.numpy.reductions import std as std
 from functrans.numpy.reductions import sum as sum
 from functrans.numpy.reductions import var as var
 from functrans.numpy.sorting import where as where
+from functrans.numpy.statistics import allclose as allclose
+from functrans.numpy.statistics import array_equal as array_equal
+from functrans.numpy.statistics import array_equiv as array_equiv
+from functrans.numpy.statistics import average as average
+from functrans.numpy.statistics import cumprod as cumprod
+from functrans.numpy.statistics import cumsum as cumsum
+from functrans.numpy.statistics import cumulative_prod as cumulative_prod
+from functrans.numpy.statistics import cumulative_sum as cumulative_sum
+from functrans.numpy.statistics import isclose as isclose
 
 _dispatch.namespace[:] = [_sys.modules[__name__]]
 _operators.install()

@@ -21,7 +21,7 @@ from functrans.lax.diagonal import diagonal, embed_diagonal
 from functrans.lax.static import normalize_axis, normalize_shape
 from functrans.numpy import elementwise as ew
 from functrans.numpy.dispatch import contains_tracer, implements, operand
-from functrans.numpy.manipulation import concrete, ravel
+from functrans.numpy.manipulation import ravel
 
 # -- from data -------------------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ def arange(
     given = [start, stop, step] if stop is not None else [0, start, step]
     if not any(isinstance(v, Tracer) and dtypes.is_inexact(v.dtype) for v in given):
         return lax.arange(*given, dtype=dtype)
-    first, last, by = (float(concrete(v, "the length of arange")) for v in given)
+    first, last, by = map(_known_number, given)
     if by == 0:
         raise errors.ShapeError("arange: step must not be zero")
     target = dtypes.result_type(np.dtype(np.int64), *(aval_of(v).dtype for v in given))
@@ -232,6 +232,14 @@ def arange(
     # As NumPy does: the step is the difference of the first two numbers after rounding.
     out = lax.add(low, lax.mul(lax.iota(target, (count,)), lax.sub(following, low)))
     return out if dtype is None else convert(out, dtype)
+
+
+def _known_number(value: Any) -> float:
+    while isinstance(value, Tracer):
+        inside = value.trace.concrete(value)
+        missing = errors.TracerConversionError
+        value = value.trace.need(value, missing, "the length of arange") if inside is None else inside
+    return float(value)
 
 
 def _linspace_dtype(start: Any, stop: Any) -> Any:

@@ -9,8 +9,9 @@ import numpy as np
 
 from functrans import lax
 from functrans.core import dtypes
-from functrans.core.structural import convert, rebox
+from functrans.core.structural import convert, elementwise_aval, rebox
 from functrans.core.trace import aval_of
+from functrans.lax.families import accept
 from functrans.numpy.ufuncs import Ufunc
 
 
@@ -40,9 +41,16 @@ def _scaled(original: np.ufunc) -> Callable[[Any], Any]:
     return function
 
 
+def _modulus(x: Any) -> Any:
+    accept("fabs", "f", [aval_of(x)])
+    return lax.abs(x)
+
+
 def _heaviside(x: Any, half: Any) -> Any:
-    x, half = convert(x, aval_of(x).dtype), convert(half, aval_of(half).dtype)
-    step = lax.select(lax.lt(x, 0), x.dtype.type(0), x.dtype.type(1))
+    aval = elementwise_aval("heaviside", [aval_of(x), aval_of(half)])
+    accept("heaviside", "f", [aval])
+    x, half = convert(x, aval.dtype), convert(half, aval.dtype)
+    step = lax.select(lax.lt(x, 0), aval.dtype.type(0), aval.dtype.type(1))
     out = lax.select(lax.eq(x, 0), half, step)
     return rebox(lax.select(lax.isnan(x), lax.stop_gradient(x), out), "numpy")
 
@@ -60,7 +68,7 @@ negative = Ufunc(np.negative, lax.neg)
 positive = Ufunc(np.positive, lax.positive)
 absolute = abs = Ufunc(np.absolute, lax.abs)
 float_power = Ufunc(np.float_power, lambda x, y: lax.pow(_double(x), _double(y)))
-fabs = Ufunc(np.fabs, lax.abs)
+fabs = Ufunc(np.fabs, _modulus)
 sign = Ufunc(np.sign, lax.sign)
 square = Ufunc(np.square, lax.square)
 sqrt = Ufunc(np.sqrt, lax.sqrt)

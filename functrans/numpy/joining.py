@@ -14,6 +14,7 @@ from functrans.core import dtypes
 from functrans.core.structural import convert, move_axis, rebox
 from functrans.core.trace import Tracer, aval_of
 from functrans.lax.static import normalize_axis
+from functrans.numpy.arguments import since
 from functrans.numpy.dispatch import implements, operand, reject_out, stack_hook
 
 
@@ -245,7 +246,7 @@ def unstack_axis(x: Any, axis: int) -> list[Any]:
     return [rebox(lax.squeeze(p, (axis,)), box) for p in parts]
 
 
-@implements(np.unstack)
+@implements(since("2.1", "unstack"))
 def unstack(x: Any, /, *, axis: int = 0) -> Any:
     """The members of ``x`` along an axis, as a tuple; see ``numpy.unstack``."""
     x = operand(x, "unstack")

@@ -13,8 +13,9 @@ from functrans import errors, lax
 from functrans.core import dtypes
 from functrans.core.structural import broadcast_shapes as _common_shape
 from functrans.core.structural import convert, move_axis, rebox
-from functrans.core.trace import Tracer, aval_of
+from functrans.core.trace import aval_of
 from functrans.lax.static import normalize_axes, normalize_axis, normalize_shape
+from functrans.numpy.arguments import known
 from functrans.numpy.dispatch import implements, operand
 
 # -- shape, and what follows from it ---------------------------------------------------------------------------
@@ -341,25 +342,17 @@ def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
     The shape of the result depends on the elements, which must be known: it cannot be used under ``jit`` and ``vmap``.
     """
     x = operand(filt, "trim_zeros")
-    known = concrete(x, "trim_zeros")
-    axes = range(known.ndim) if axis is None else normalize_axes("trim_zeros", axis, known.ndim, "axis")
-    index = [slice(None)] * known.ndim
-    for d in axes:
-        found = np.flatnonzero(known.any(axis=tuple(i for i in range(known.ndim) if i != d)))
+    values = known("trim_zeros", "the array", x, "Multiply by a mask instead, which leaves the shape as it is")
+    ndim = values.ndim
+    index = [slice(None)] * ndim
+    for d in normalize_axes("trim_zeros", axis, ndim, "axis"):
+        found = np.flatnonzero(values.any(axis=tuple(i for i in range(ndim) if i != d)))
         if not found.size:
             index[d] = slice(0, 0)
             continue
         front = int(found[0]) if "f" in trim.lower() else 0
         index[d] = slice(front, int(found[-1]) + 1 if "b" in trim.lower() else None)
     return lax.index(x, tuple(index))
-
-
-def concrete(x: Any, name: str) -> Any:
-    """The elements of an array which ``name`` must know while tracing."""
-    while isinstance(x, Tracer):
-        known = x.trace.concrete(x)
-        x = x.trace.need(x, errors.TracerConversionError, name) if known is None else known
-    return np.asarray(x)
 
 
 # -- dtype and parts -------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ _WEAK_TYPES: dict[str, type] = {"i": int, "f": float, "c": complex}
 def cast_operand(x: Any, aval: ShapedArray, target: dtypes.DType, strong: bool) -> Any:
     """An operand in the dtype of the loop that NumPy chose; weak numbers stay weak beside a strong operand."""
     if aval.weak:
-        if not strong:
+        if not strong or target.kind == "b":
             return x if aval.dtype == target else convert(x, target)
         if dtypes.kind(target) in "fc" and type(x) is int:
             return float(x)
@@ -142,7 +142,9 @@ class Ufunc:
         if current_trace() is None:
             if dtype is not None:
                 rest["dtype"] = dtype
-            return self.original(*args, out=out, where=where, casting=casting, **rest)
+            if out is not None:
+                rest["out"] = out
+            return self.original(*args, where=where, casting=casting, **rest)
         return self.apply(*args, out=out, where=where, dtype=dtype, casting=casting)
 
     def apply(
