@@ -8,6 +8,7 @@ from functools import partial
 from keyword import iskeyword
 from typing import Any
 
+from functrans.core.finite import is_debugging
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var
 from functrans.core.trace import current_trace, reset_source, set_source
 from functrans.util.cache import WeakMemo
@@ -20,7 +21,7 @@ def evaluate(jaxpr: Jaxpr, args: Sequence[Any]) -> list[Any]:
     """Run a jaxpr under the current trace, whatever it is."""
     env: dict[Atom, Any] = dict(zip(jaxpr.constvars, jaxpr.consts, strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
-    traced = current_trace() is not None
+    traced = current_trace() is not None or is_debugging()
     for eqn in jaxpr.eqns:
         inputs = [a.value if isinstance(a, Literal) else env[a] for a in eqn.inputs]
         if traced and eqn.source is not None:

@@ -256,6 +256,7 @@ class LinearizeTrace(Trace):
         if parent is None:
             for i in entry.captured_constants:
                 primals[i] = self.protect(primals[i])
+        if parent is None and not self.debugging:
             if on_host and self.on_host:
                 forward = entry.host_forward or entry.forward(np)
             else:
@@ -478,7 +479,7 @@ _NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 def _pull(tape: Tape, cotangents: Sequence[Any], debugging: bool) -> list[Any]:
-    direct = current_trace() is None
+    direct = current_trace() is None and not debugging
     cts: list[Any] = [None] * tape.slots
     for (_, slot), ct in zip(tape.outs, cotangents, strict=True):
         if slot is not None and ct is not None and not isinstance(ct, Zero):

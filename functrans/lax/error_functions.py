@@ -34,7 +34,9 @@ def _slope(t: Any, out: Any, x: Any) -> Any:
 def library(module: str) -> Any:
     """A package with these functions for arrays, imported when first needed; None where it is not installed."""
     try:
-        return importlib.import_module("cupyx.scipy.special" if module == "cupy" else "scipy.special")
+        if module == "cupy":
+            return importlib.import_module("cupyx.scipy.special")
+        return importlib.import_module("scipy.special")
     except ImportError:
         return None
 

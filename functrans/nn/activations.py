@@ -333,8 +333,8 @@ def softplus(x: Any) -> Any:
     """``log(1 + exp(x))``, a smooth ``relu``: ``x`` for large ``x``, ``exp(x)`` for very negative ones.
 
     >>> import numpy as np
-    >>> softplus(np.array([-1000.0, 0.0, 1000.0]))
-    array([   0.        ,    0.69314718, 1000.        ])
+    >>> softplus(np.array([-1000.0, 0.0, 100.0]))
+    array([  0.        ,   0.69314718, 100.        ])
     """
     return logaddexp(floating("softplus", x), 0.0)
 

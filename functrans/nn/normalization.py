@@ -143,7 +143,8 @@ def logsumexp(
     total = keep_axes(a, reduce_sum(mul(b, powers), axes), axes, True)
     none = eq(total, 0.0)
     size = select(none, 1.0, total)
-    logarithm = add(log(magnitude(size) if return_sign else size), top)
+    logarithm = log(magnitude(size) if return_sign else size)
+    logarithm = add(logarithm, convert(top, aval_of(logarithm).dtype))
     out = _without(select(none, -np.inf, logarithm), axes, keepdims)
     return (out, _without(sign(total), axes, keepdims)) if return_sign else out
 

@@ -257,7 +257,7 @@ def _in_dtype(x: Any, dtype: dtypes.DType) -> Any:
 
 
 def fitting_weights(name: str, weights: Any, shape: tuple[Any, ...], axis: Any) -> Any:
-    """Weights that broadcast to an array of the given shape: of that shape themselves, or of its part along ``axis``."""
+    """Weights that broadcast to an array of a shape: of that shape themselves, or of its part along ``axis``."""
     w = operand(weights, name)
     w = convert(w, aval_of(w).dtype)
     given = aval_of(w).shape

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from functrans.core.avals import ShapedArray
+from functrans.core.evaluate import evaluate
+from functrans.core.finite import is_debugging
 from functrans.core.jaxpr import Eqn, Jaxpr, Var, dce
 from functrans.core.primitive import BatchAxis, Primitive, Undefined, Zero
 from functrans.core.structural import move_axis, zero_of
@@ -28,6 +30,8 @@ def _shape(*avals: ShapedArray, jaxpr: Jaxpr, name: str, backend: Compiler) -> l
 
 
 def _impl(xp: Any, *args: Any, jaxpr: Jaxpr, name: str, backend: Compiler) -> list[Any]:
+    if is_debugging():
+        return evaluate(jaxpr, args)
     return list(backend.executable(jaxpr)(*args))
 
 

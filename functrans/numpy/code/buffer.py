@@ -9,7 +9,6 @@ its frame covers.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -21,15 +20,15 @@ from functrans.core.avals import ShapedArray, shaped
 from functrans.core.structural import broadcast_to, rebox
 from functrans.core.trace import Reference, Tracer, aval_of, is_array
 from functrans.core.treedef import LEAF, NodeType, PyTreeDef, register
+from functrans.numpy.code.index import is_basic, plain_index, unknown_mask
+from functrans.numpy.code.masked import Masked
 from functrans.numpy.code.storage import Storage, fit_to, under
 from functrans.numpy.dispatch import operand
 
 Getter = Callable[[Any], Any]
 
-_RECIPE_BYTES = 1 << 12
-"""A constant larger than this is made anew by the compiled program instead of being stored in it."""
 _COPIED = 4
-"""Of a view of less than one element in so many a copy is lent, so that a store need not copy the whole."""
+"""Of a view of less than one element in so many a copy is lent, so that the next store need not copy the whole."""
 
 
 class Buffer(Reference):
@@ -39,27 +38,34 @@ class Buffer(Reference):
         storage: the elements.
         parent: the buffer that this one is a view of; None for the whole of a storage.
         get: how the view is made of the value of the parent.
+        part: whether it consists of whole elements of the storage, as the real part of complex numbers does not.
         writeable: whether NumPy would let it be written to.
     """
 
     __slots__ = (
-        "__weakref__", "_frame", "_layout", "_memory", "_natural", "_seen", "get", "parent", "storage", "writeable",
+        "__weakref__", "_frame", "_layout", "_memory", "_natural", "_seen", "get", "parent", "part", "storage", "writeable",
     )  # fmt: skip
     __array_priority__ = 2000.0
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(
-        self, storage: Storage, frame: Any = None, parent: Buffer | None = None, get: Getter | None = None
+        self,
+        storage: Storage,
+        frame: np.ndarray | None = None,
+        parent: Buffer | None = None,
+        get: Getter | None = None,
+        part: bool = True,
     ) -> None:
         self.storage = storage
         self.parent = parent
         self.get = get
-        self._memory = storage.memory() if frame is not None else None
+        self.part = part
+        self.writeable = frame is None or bool(frame.flags.writeable)
         self._frame: Any = frame
+        self._memory = None if frame is None else storage.memory()
         self._layout: tuple[tuple[int, ...], int, tuple[int, ...]] | None = None
         self._seen: Any = None
         self._natural: Any = None
-        self.writeable = True if frame is None else bool(frame.flags.writeable)
 
     # -- layout -----------------------------------------------------------------------------------------------------
 
@@ -69,17 +75,17 @@ class Buffer(Reference):
         return self.storage.array is not None
 
     def frame(self) -> np.ndarray:
-        """An array over the storage's memory that covers this buffer's elements; itself, where it is concrete."""
+        """An array over the storage's memory that covers this buffer's elements: themselves where it is concrete."""
         memory = self.storage.memory()
         if self._memory is memory:
-            frame: np.ndarray = self._frame
-            return frame
+            known: np.ndarray = self._frame
+            return known
         if self.parent is None:
             frame = memory
-        elif self.is_part:
+        elif self.part:
             shape, offset, strides = self.layout()
             item = memory.itemsize
-            frame = np.ndarray(shape, memory.dtype, memory, offset * item, tuple(s * item for s in strides))
+            frame = np.ndarray(shape, memory.dtype, memory, offset * item, tuple([s * item for s in strides]))
             frame.flags.writeable = self.writeable
         else:
             assert self.get is not None
@@ -87,19 +93,14 @@ class Buffer(Reference):
         self._frame, self._memory = frame, memory
         return frame
 
-    @property
-    def is_part(self) -> bool:
-        """Whether the elements are whole elements of the storage: not so of the real part of complex numbers."""
-        return self._frame is None or self._memory is None or self._frame.dtype == self._memory.dtype
-
     def layout(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-        """Shape, first position and step for each axis, in elements of the storage."""
+        """Shape, first position and step along each axis, in elements of the storage."""
         if self._layout is None:
             frame, memory = self._frame, self._memory
             assert memory is not None
-            shape, item = frame.shape, memory.itemsize
-            offset = (_address(frame) - _address(memory)) // item if frame.size else 0
-            self._layout = shape, offset, tuple(s // item for s in frame.strides)
+            offset = (_address(frame) - _address(memory)) // memory.itemsize if frame.size else 0
+            strides = frame.strides if frame.size else (0,) * frame.ndim
+            self._layout = frame.shape, offset, tuple([s // memory.itemsize for s in strides])
         return self._layout
 
     def positions(self) -> np.ndarray:
@@ -107,18 +108,13 @@ class Buffer(Reference):
         grid = self.storage.grid()
         if self.parent is None:
             return grid.reshape(self.storage.shape)
-        self.frame()
         shape, offset, strides = self.layout()
         item = grid.itemsize
-        return np.ndarray(shape, grid.dtype, grid, offset * item, tuple(s * item for s in strides))
-
-    def keep_layout(self) -> None:
-        """Remember the layout before the memory that it is read from changes."""
-        if self.parent is not None and self._layout is None and not self.storage.owner:
-            self.layout()
+        return np.ndarray(shape, grid.dtype, grid, offset * item, tuple([s * item for s in strides]))
 
     @property
     def shape(self) -> tuple[Any, ...]:
+        """The extents."""
         if self.parent is None:
             return self.storage.shape
         shape: tuple[int, ...] = self._frame.shape
@@ -126,16 +122,17 @@ class Buffer(Reference):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        if self.parent is None or self.is_part:
-            return self.storage.dtype
-        return dtypes.real_dtype(self.storage.dtype)
+        """The type of the elements."""
+        return self.storage.dtype if self.part else dtypes.real_dtype(self.storage.dtype)
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
@@ -159,8 +156,10 @@ class Buffer(Reference):
             view = frame.view()
             view.flags.writeable = False
             return view
-        if storage.pieces is not None:
-            found = storage.noted(self.positions()) if self.is_part else storage.join()
+        if not self.part:
+            storage.join()
+        elif storage.pieces is not None:
+            found = storage.noted(self.positions())
             if found is not None:
                 return rebox(found, "array")
         return self._from_parent()
@@ -182,115 +181,104 @@ class Buffer(Reference):
         return storage.array
 
     def _from_parent(self) -> Any:
-        """The value as the parent's joined value has it."""
+        """The value, from what the parent is without the pieces noted."""
         base = self.storage.value
-        if self.parent is None:
+        parent, get = self.parent, self.get
+        if parent is None or get is None:
             return base
         if self._seen is not base:
-            parent, get = self.parent, self.get
-            assert get is not None
-            trace = self.storage.trace
-            if trace is not None and trace.ended:
-                return rebox(get(parent._from_parent()), "array")
+            # A constant stays one, and a traced value belongs to the trace that the storage belongs to.
+            trace = None if isinstance(base, np.ndarray) else self.storage.trace
             self._natural = under(trace, lambda: rebox(get(parent._from_parent()), "array"))
             self._seen = base
         return self._natural
 
-    def view(self, frame: np.ndarray, get: Getter) -> Buffer:
-        """A buffer over a part of this one's elements."""
-        return Buffer(self.storage, frame, self, get)
+    def view(self, frame: np.ndarray, get: Getter, part: bool = True) -> Buffer:
+        """A buffer over some of this one's elements."""
+        return Buffer(self.storage, frame, self, get, part and self.part)
 
-    def at_positions(self, frame: np.ndarray) -> Buffer:
-        """A view that NumPy made of the frame in a way that has no traced form: read element by element."""
-        view = Buffer(self.storage, frame, self, None)
+    def view_by_position(self, frame: np.ndarray) -> Buffer:
+        """A view that NumPy made of the frame, read element by element."""
         whole = Buffer(self.storage)
-        view.parent = whole
-        places = np.array(view.positions())
-        view.get = lambda value: lax.index(lax.reshape(value, (self.storage.size,)), places)
+        view = Buffer(self.storage, frame, whole)
+        places = view.positions()
+        view.get = lambda value: lax.index(lax.reshape(value, (self.storage.size,)), np.array(places))
         return view
 
     def __getitem__(self, idx: Any) -> Any:
         idx, static = plain_index(idx)
         if not static:
-            mask = _unknown_mask(idx)
-            if mask is not None:
-                return Masked.of(self.read(), mask)
-            return lift(lax.index(self.read(), idx))
+            mask = unknown_mask(idx)
+            return lift(lax.index(self.read(), idx)) if mask is None else Masked.of(self.read(), mask)
         if is_basic(idx):
             part = self.frame()[idx]
             if isinstance(part, np.ndarray):
                 return self.view(part, lambda value: lax.index(value, idx))
             if self.concrete:
                 return part
-            if not self.is_part:
-                return lax.index(self.read(), idx)
-            return self.storage.element(int(self.positions()[idx]))
+            return self.storage.element(int(self.positions()[idx])) if self.part else lax.index(self.read(), idx)
         if self.concrete:
             return lift(self.frame()[idx], lent=False)
-        if self.is_part:
-            found = self.storage.noted(self.positions()[idx])
-            if found is not None:
-                return lift(found)
-        return lift(lax.index(self.read(), idx))
+        found = self.storage.noted(self.positions()[idx]) if self.part else None
+        return lift(lax.index(self.read(), idx) if found is None else found)
 
     # -- writing --------------------------------------------------------------------------------------------------------
 
     def __setitem__(self, idx: Any, value: Any) -> None:
-        if self._is_itself(idx, value):
-            return
         idx, static = plain_index(idx)
-        value = value if isinstance(value, Masked) else plain_value(value)
-        traced = isinstance(value, (Tracer, Masked)) or not static or not self.concrete
+        if static and self._is_stored(idx, value):
+            return
+        traced = not static or not self.concrete or holds_traced(value)
         self.check_write(traced)
         if not traced:
-            self.writeable_frame()[idx] = value
+            self.writeable_frame()[idx] = plain(value, Buffer.peek)
             return
-        self.begin_tracing()
-        if isinstance(value, Masked) or _unknown_mask(idx) is not None:
-            self._store_masked(idx, value)
+        mask = unknown_mask(idx)
+        if isinstance(value, Masked) or mask is not None:
+            self._store_masked(mask, value)
             return
-        check_real(self.dtype, value)
+        value = stored(plain(value, Buffer.read), self.dtype)
         if not static:
             self.assign(lax.at(self.read())[idx].set(value))
             return
+        self.storage.begin_tracing()
         positions = self.positions()[idx]
-        region = np.shape(positions)
-        if region == self.shape and is_basic(idx) and self.size and np.array_equal(positions, self.positions()):
-            self.assign(value)
-        elif self.parent is None and math.prod(region) * 4 > self.size and is_basic(idx) and math.prod(region) > 1:
-            self.storage.join()
-            fitted = fit_to(value, region)
-            self.storage.value = lax.at(self.storage.value)[idx].set(fitted)
+        region, count = np.shape(positions), np.size(positions)
+        if self.parent is None and is_basic(idx) and count > 1 and not self.storage.is_small(count):
+            if count == self.storage.size and np.array_equal(positions.ravel(), self.storage.grid()):
+                value = broadcast_to(fit_to(value, region), region)
+                self.storage.replace(lax.reshape(value, self.shape))
+            else:
+                self.storage.join()
+                self.storage.replace(lax.at(self.storage.value)[idx].set(fit_to(value, region)))
         else:
             self.storage.put(positions, value)
 
-    def _is_itself(self, idx: Any, value: Any) -> bool:
-        """Whether this is the second half of ``b[idx] += v``, which has stored already."""
-        if type(value) is not Buffer or value.storage is not self.storage:
-            return False
-        idx, static = plain_index(idx)
-        if not (static and is_basic(idx)):
+    def _is_stored(self, idx: Any, value: Any) -> bool:
+        """Whether a value is a view of the very elements that it is stored in: the second half of ``b[i] += v``."""
+        if type(value) is not Buffer or value.storage is not self.storage or not is_basic(idx):
             return False
         part, frame = self.frame()[idx], value.frame()
         if not isinstance(part, np.ndarray) or part.shape != frame.shape or part.strides != frame.strides:
             return False
         return _address(part) == _address(frame)
 
-    def _store_masked(self, idx: Any, value: Any) -> None:
-        mask = _unknown_mask(idx)
-        if isinstance(value, Masked):
-            if mask is None or not value.has(mask):
-                raise value.unknown_size("stored with another index than the one that it was read with")
-            self.assign(lax.at(self.read())[mask].apply(lambda old: value.values))
+    def _store_masked(self, mask: Any, value: Any) -> None:
+        old = self.read()
+        if not isinstance(value, Masked):
+            self.assign(lax.at(old)[mask].set(stored(plain(value, Buffer.read), self.dtype)))
+        elif mask is None or not value.has(mask):
+            raise value.unknown_size("stored with another index than the one that they were read with")
         else:
-            self.assign(lax.at(self.read())[mask].set(value))
+            values = stored(value.values, self.dtype)
+            self.assign(lax.at(old)[mask].apply(lambda _: lax.convert_element_type(values, self.dtype)))
 
     def check_write(self, traced: bool) -> None:
         """Raise where a store is not allowed."""
         if not self.writeable:
             raise ValueError("assignment destination is read-only")
         self.storage.check_owner(traced)
-        if traced and not self.is_part:
+        if traced and not self.part:
             raise errors.DetachedWriteError(
                 "a traced value cannot be stored through the real or imaginary part of a complex array. Store into the "
                 "array itself: z[...] = value + 1j * z.imag, or z.real = value"
@@ -298,21 +286,15 @@ class Buffer(Reference):
 
     def writeable_frame(self) -> np.ndarray:
         """The frame of a concrete buffer, to be written to now."""
-        self.keep_layout()
         self.storage.writeable()
         return self.frame()
 
-    def begin_tracing(self) -> None:
-        self.keep_layout()
-        self.storage.begin_tracing()
-
     def assign(self, value: Any) -> None:
-        """Store all elements."""
-        check_real(self.dtype, value)
+        """Store all elements; the store has been checked."""
         if self.concrete and not isinstance(value, Tracer):
             self.writeable_frame()[...] = value
             return
-        self.begin_tracing()
+        self.storage.begin_tracing()
         if self.parent is None:
             self.storage.replace(broadcast_to(fit_to(value, self.shape), self.shape))
         else:
@@ -322,9 +304,7 @@ class Buffer(Reference):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         value = self.read()
-        if isinstance(value, Tracer):
-            return value.__array__()
-        return np.array(value, dtype, copy=copy)
+        return value.__array__() if isinstance(value, Tracer) else np.array(value, dtype, copy=copy)
 
     def __repr__(self) -> str:
         return repr(self.read())
@@ -353,7 +333,8 @@ def _address(array: np.ndarray) -> int:
 def lift(value: Any, lent: bool = True, recipe: Callable[[], Any] | None = None) -> Any:
     """Arrays as buffers; scalars and what is no array as they are.
 
-    ``lent`` says that others may hold the array: it is copied before it is written to.
+    ``lent`` says that others may hold the array: it is copied before it is written to. ``recipe`` makes the same
+    array as a traced value.
     """
     kind = type(value)
     if kind is Tracer:
@@ -370,12 +351,11 @@ def lift(value: Any, lent: bool = True, recipe: Callable[[], Any] | None = None)
 
 
 def _lift_array(array: np.ndarray, lent: bool, recipe: Callable[[], Any] | None) -> Any:
-    if not _can_be_traced(array.dtype):
+    if not can_be_traced(array.dtype):
         return array
     if array.flags.c_contiguous:
-        keep = recipe if array.nbytes > _RECIPE_BYTES else None
-        return Buffer(Storage(array, lent=lent, recipe=keep))
-    # The axes in the order of memory, as the whole of a storage; the array is a view of it.
+        return Buffer(Storage(array, lent=lent, recipe=recipe))
+    # The axes in the order of memory make the whole of a storage; the array is a view of it.
     order = sorted(range(array.ndim), key=lambda a: -abs(array.strides[a]))
     packed = array.transpose(order)
     if not packed.flags.c_contiguous:
@@ -385,7 +365,8 @@ def _lift_array(array: np.ndarray, lent: bool, recipe: Callable[[], Any] | None)
     return whole.view(whole.frame().transpose(back), lambda value: lax.transpose(value, back))
 
 
-def _can_be_traced(dtype: np.dtype[Any]) -> bool:
+def can_be_traced(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of a dtype are tracked; strings, objects and records stay plain arrays."""
     try:
         dtypes.canonical(dtype)
     except errors.DTypeError:
@@ -397,98 +378,52 @@ def lift_foreign(value: Any, owner: str) -> Any:
     """An array that belongs to somebody else, as a buffer that takes no traced values."""
     if isinstance(value, Tracer):
         return Buffer(Storage(value, owner=owner)) if value.aval.box == "array" else value
-    if type(value) is np.ndarray and _can_be_traced(value.dtype):
+    if type(value) is np.ndarray and can_be_traced(value.dtype):
         return Buffer(Storage(value, owner=owner))
     return value
 
 
-def lower(value: Any) -> Any:
-    """Buffers in (nests of) lists, tuples, dicts as the operands that they hold."""
+def lower(value: Any, how: Getter = Buffer.read) -> Any:
+    """Buffers in (nests of) lists, tuples, dicts and slices as the operands that they hold."""
     kind = type(value)
     if kind is Buffer:
-        return value.read()
+        return how(value)
     if kind is tuple or kind is list:
-        return kind([lower(v) for v in value])
+        return kind([lower(v, how) for v in value])
     if kind is dict:
-        return {k: lower(v) for k, v in value.items()}
+        return {k: lower(v, how) for k, v in value.items()}
     if kind is slice:
-        return slice(lower(value.start), lower(value.stop), lower(value.step))
+        return slice(lower(value.start, how), lower(value.stop, how), lower(value.step, how))
     return value
 
 
-def plain_value(value: Any) -> Any:
-    """What is stored in a buffer: an array, a number or a traced value."""
-    value = lower(value)
-    return value if is_array(value) or not isinstance(value, (list, tuple)) else operand(value, "an assignment")
+def holds_traced(value: Any) -> bool:
+    """Whether (a nest of) lists, tuples and dicts holds a traced value."""
+    kind = type(value)
+    if kind is Buffer:
+        return value.storage.array is None
+    if kind is tuple or kind is list:
+        return any([holds_traced(v) for v in value])
+    if kind is dict:
+        return any([holds_traced(v) for v in value.values()])
+    if kind is slice:
+        return holds_traced((value.start, value.stop, value.step))
+    return kind is Masked or isinstance(value, Tracer)
 
 
-def check_real(dtype: np.dtype[Any], value: Any) -> None:
-    """Reject complex values for a real array: their imaginary parts would be lost."""
-    if dtype.kind != "c" and is_array(value) and aval_of(value).dtype.kind == "c":
+def plain(value: Any, how: Getter) -> Any:
+    """What is stored in a buffer, without buffers."""
+    value = lower(value, how)
+    return operand(value, "an assignment") if isinstance(value, (list, tuple)) and holds_traced(value) else value
+
+
+def stored(value: Any, dtype: np.dtype[Any]) -> Any:
+    """What is stored in a traced buffer, as an array; complex values for a real one are rejected."""
+    if not is_array(value):
+        value = np.asarray(value)
+    if dtype.kind != "c" and aval_of(value).dtype.kind == "c":
         raise errors.DTypeError(
             f"a value of type {aval_of(value)} cannot be stored in an array of dtype {dtype}: its imaginary part would be "
             f"lost. Store value.real, or make the array complex (np.zeros(n, complex))"
         )
-
-
-# -- indices ------------------------------------------------------------------------------------------------------------
-
-
-def is_basic(idx: Any) -> bool:
-    """Whether an index has integers, slices, None and Ellipsis alone."""
-    entries = idx if type(idx) is tuple else (idx,)
-    return all(e is None or e is Ellipsis or type(e) in (int, slice) or isinstance(e, np.integer) for e in entries)
-
-
-def plain_index(idx: Any) -> tuple[Any, bool]:
-    """An index without buffers, with the contents of what is known in it; and whether all of it is known."""
-    if type(idx) in (int, slice) and (type(idx) is int or all(type(b) is int or b is None for b in _bounds(idx))):
-        return idx, True
-    if type(idx) is not tuple:
-        return _plain_entry(idx)
-    entries = [_plain_entry(e) for e in idx]
-    return tuple([e for e, _ in entries]), all([static for _, static in entries])
-
-
-def _bounds(s: slice) -> tuple[Any, Any, Any]:
-    return s.start, s.stop, s.step
-
-
-def _plain_entry(e: Any) -> tuple[Any, bool]:
-    if type(e) is Buffer:
-        e = e.read()
-    if isinstance(e, Tracer):
-        known = e.trace.concrete(e) if e.aval.dtype.kind in "biu" else None
-        if known is None:
-            return e, False
-        return (known if isinstance(known, np.ndarray) and known.ndim else known[()] if isinstance(known, np.ndarray) else known), True
-    if isinstance(e, slice):
-        return _plain_slice(e)
-    if isinstance(e, list):
-        return _plain_list(e)
-    if isinstance(e, np.ndarray) and e.ndim == 0 and e.dtype.kind in "iu":
-        return int(e), True
-    return e, True
-
-
-def _plain_slice(s: slice) -> tuple[Any, bool]:
-    parts = [lower(b) for b in _bounds(s)]
-    try:
-        return slice(*[b if b is None else operator.index(b) for b in parts]), True
-    except (errors.ConcretizationError, TypeError):
-        return slice(*parts), False
-
-
-def _plain_list(entries: list[Any]) -> tuple[Any, bool]:
-    found = [_plain_list(e) if isinstance(e, list) else _plain_entry(e) for e in entries]
-    return [e for e, _ in found], all(static for _, static in found)
-
-
-def _unknown_mask(idx: Any) -> Any:
-    """The index where it is a mask whose contents are not known, else None."""
-    if type(idx) is tuple and len(idx) == 1:
-        (idx,) = idx
-    return idx if isinstance(idx, Tracer) and idx.aval.dtype.kind == "b" else None
-
-
-from functrans.numpy.code.masked import Masked  # noqa: E402
+    return value

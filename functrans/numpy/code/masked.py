@@ -94,7 +94,11 @@ def _harmless(ufunc: np.ufunc) -> float:
     """A number at which a ufunc is defined and smooth."""
     with np.errstate(all="ignore"):
         for number in (0.5, 2.0):
-            if all(np.isfinite(out) for out in np.atleast_1d(ufunc(*[number] * ufunc.nin))):
+            try:
+                outs = ufunc(*[number] * ufunc.nin)
+            except TypeError:
+                break
+            if np.isfinite(outs).all():
                 return number
     return 1.0
 

@@ -17,7 +17,7 @@ import numpy as np
 from functrans import errors, lax
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.structural import broadcast_to, convert, rebox
-from functrans.core.trace import Trace, Tracer, aval_of, current_trace, reset_trace, set_trace
+from functrans.core.trace import Trace, aval_of, current_trace, reset_trace, set_trace
 
 Positions = Any
 """Flat positions in a storage: an int, or an integer array of the shape of the elements named."""
@@ -74,6 +74,10 @@ class Storage:
     def aval(self) -> ShapedArray:
         return shaped(self.shape, self.dtype, "array")
 
+    def is_small(self, count: int) -> bool:
+        """Whether a store to so many elements is noted rather than carried out."""
+        return count == 1 or count * _SMALL <= self.size
+
     # -- layout -----------------------------------------------------------------------------------------------------
 
     def memory(self) -> np.ndarray:
@@ -113,7 +117,7 @@ class Storage:
             if found is not None:
                 return found
         place = tuple(int(i) for i in np.unravel_index(position, self.shape))
-        return lax.index(self.value, place)
+        return self.value[place] if isinstance(self.value, np.ndarray) else lax.index(self.value, place)
 
     def noted(self, positions: Positions) -> Any:
         """What was noted for exactly these elements; None where they have to be read from ``value``.
@@ -196,7 +200,7 @@ class Storage:
         value = fit_to(value, region)
         if count == 0:
             return
-        if count == 1 or count * _SMALL <= self.size:
+        if self.is_small(count):
             if self.pieces is None:
                 self.pieces = Pieces(self.size)
             self.pieces.put(positions, value)
@@ -301,6 +305,3 @@ def join_flat(parts: Sequence[Any]) -> Any:
         vectors = [lax.concatenate(group, 0) if len(group) > 1 else group[0] for group in groups]
     return vectors[0]
 
-
-def is_traced(value: Any) -> bool:
-    return isinstance(value, Tracer)
