@@ -1,8 +1,8 @@
 """What a function is, to a cache: its code and what it captures.
 
 Closure cells, the globals that the function itself reads, defaults, and the attributes of a bound ``self`` that it
-reads are compared at each call, a pointer comparison each; of lists, dicts and tuples what they hold is compared. So a rebound value traces again instead of being stale,
-and a fresh lambda with equal captures does not.
+reads are compared at each call, a pointer comparison each; of lists, dicts and tuples what they hold is compared. So
+a rebound value traces again instead of being stale, and a fresh lambda with equal captures does not.
 """
 
 from __future__ import annotations

@@ -37,11 +37,10 @@ def check_forward(value: Any, source: Source | None, operation: str) -> None:
         raise errors.NonFiniteError(f"{kind} was made by {operation!r}{f' at {source}' if source else ''}")
 
 
-def check_backward(value: Any, source: Source | None) -> None:
-    """Raise ``NonFiniteError`` if a cotangent is not finite, naming the forward line whose derivative made it."""
-    kind = _found(value)
-    if kind is not None:
-        raise errors.NonFiniteError(
-            f"{kind} was made in the backward pass. The derivative of the operation at {source} made it. Where the "
-            f"operation is not needed there, keep its argument inside its domain: where(ok, f(where(ok, x, 1.0)), 0.0)"
-        )
+def in_backward_pass(error: errors.NonFiniteError) -> errors.NonFiniteError:
+    """The error for a value that was made in the backward pass: it names the forward line whose derivative made it."""
+    text = str(error).replace("was made by", "was made in the backward pass. It was made by", 1)
+    return errors.NonFiniteError(
+        f"{text}, whose derivative was being taken. Where the operation is not needed there, keep its argument inside "
+        f"its domain: where(ok, f(where(ok, x, 1.0)), 0.0)"
+    )

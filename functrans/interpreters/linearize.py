@@ -10,7 +10,6 @@ arrays. The tape then holds references to such functions and their residuals, no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from functrans import errors
 from functrans.core.avals import ShapedArray
 from functrans.core.evaluate import PythonSource, evaluate
-from functrans.core.finite import check_backward, check_forward, is_debugging
+from functrans.core.finite import check_forward, in_backward_pass, is_debugging
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.primitive import Params, Primitive, Undefined, Zero, array_module
 from functrans.core.stage import stage
@@ -470,16 +469,16 @@ class Recorded(CustomLinear):
 
 def pull(tape: Tape, cotangents: Sequence[Any]) -> list[Any]:
     """Cotangents of the inputs for cotangents of the results; None where an input has no influence."""
-    debugging = is_debugging()
-    with np.errstate(all="ignore") if debugging else _NOTHING:
-        return _pull(tape, cotangents, debugging)
+    if not is_debugging():
+        return _pull(tape, cotangents, current_trace() is None)
+    try:
+        with np.errstate(all="ignore"):
+            return _pull(tape, cotangents, False)
+    except errors.NonFiniteError as error:
+        raise in_backward_pass(error) from None
 
 
-_NOTHING: AbstractContextManager[None] = nullcontext()
-
-
-def _pull(tape: Tape, cotangents: Sequence[Any], debugging: bool) -> list[Any]:
-    direct = current_trace() is None and not debugging
+def _pull(tape: Tape, cotangents: Sequence[Any], direct: bool) -> list[Any]:
     cts: list[Any] = [None] * tape.slots
     for (_, slot), ct in zip(tape.outs, cotangents, strict=True):
         if slot is not None and ct is not None and not isinstance(ct, Zero):
@@ -504,10 +503,6 @@ def _pull(tape: Tape, cotangents: Sequence[Any], debugging: bool) -> list[Any]:
                 cts[s] = None
             with source_context(source):
                 results = linear.pull(residuals, given, direct)
-        if debugging:
-            for ct in results:
-                if ct is not None:
-                    check_backward(ct, source)
         i = 0
         for ct in results:
             if ct is not None:

@@ -16,9 +16,16 @@ from functrans.core.structural import convert, rebox
 from functrans.core.trace import Tracer, aval_of
 from functrans.lax.static import normalize_axes, normalize_axis
 from functrans.numpy import elementwise as ew
-from functrans.numpy.dispatch import functions, implements, operand
+from functrans.numpy.dispatch import implements, operand
+from functrans.numpy.indexing import diagonal
 from functrans.numpy.joining import at_least, concatenate
-from functrans.numpy.manipulation import ravel, transpose
+from functrans.numpy.linear import dot
+from functrans.numpy.manipulation import ravel, real, squeeze, transpose
+from functrans.numpy.misc import result_type
+from functrans.numpy.reductions import mean
+from functrans.numpy.reductions import sum as total
+from functrans.numpy.sorting import where
+from functrans.numpy.statistics import cumsum
 
 _NO_VALUE: Any = np._NoValue
 
@@ -189,7 +196,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
         else:
             steps = diff(x, axis=axis)
     pairs = ew.add(_along(y, 1, None, at), _along(y, None, -1, at))
-    return functions[np.sum](ew.divide(ew.multiply(steps, pairs), 2.0), at)
+    return total(ew.divide(ew.multiply(steps, pairs), 2.0), at)
 
 
 # -- interpolation ---------------------------------------------------------------------------------------------
@@ -255,7 +262,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * mat
     x = operand(p, "unwrap")
     at = normalize_axis("unwrap", axis, aval_of(x).ndim)
     steps = diff(x, axis=at)
-    dtype = np.dtype(functions[np.result_type](steps, period))
+    dtype = np.dtype(result_type(steps, period))
     discont = ew.divide(period, 2) if discont is None else discont
     if dtype.kind in "iu":
         high, odd = divmod(period, 2)
@@ -267,9 +274,9 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * mat
     wrapped = ew.add(ew.remainder(ew.subtract(steps, low), period), low)
     if ambiguous:
         half = ew.logical_and(ew.equal(wrapped, low), ew.greater(steps, 0))
-        wrapped = functions[np.where](half, high, wrapped)
-    correction = functions[np.where](ew.less(ew.absolute(steps), discont), 0, ew.subtract(wrapped, steps))
-    rest = ew.add(_along(x, 1, None, at), functions[np.cumsum](correction, at))
+        wrapped = where(half, high, wrapped)
+    correction = where(ew.less(ew.absolute(steps), discont), 0, ew.subtract(wrapped, steps))
+    rest = ew.add(_along(x, 1, None, at), cumsum(correction, at))
     return lax.concatenate([convert(_along(x, 0, 1, at), dtype), convert(rest, dtype)], at)
 
 
@@ -406,7 +413,6 @@ def cov(
         ddof = 0 if bias else 1
     elif ddof != int(ddof):
         raise errors.ArgumentError(f"cov: ddof must be an integer, got {ddof}")
-    mean, total = functions[np.mean], functions[np.sum]
     weights = [_weights("cov", w, count) for w in (fweights, aweights) if w is not None]
     if not weights:
         factor: Any = count - ddof
@@ -428,8 +434,8 @@ def cov(
         warnings.warn("cov: there are no degrees of freedom left", RuntimeWarning, stacklevel=3)
         factor = 0.0
     turned = transpose(scaled)
-    products = functions[np.dot](x, ew.conj(turned) if dtypes.is_complex(aval_of(x).dtype) else turned)
-    return functions[np.squeeze](ew.multiply(products, ew.true_divide(1, factor)))
+    products = dot(x, ew.conj(turned) if dtypes.is_complex(aval_of(x).dtype) else turned)
+    return squeeze(ew.multiply(products, ew.true_divide(1, factor)))
 
 
 def _weights(name: str, weights: Any, count: int) -> Any:
@@ -445,7 +451,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
     c = cov(x, y, rowvar, dtype=dtype)
     if not aval_of(c).ndim:
         return ew.divide(c, c)
-    spread = ew.sqrt(functions[np.real](functions[np.diagonal](c)))
+    spread = ew.sqrt(real(diagonal(c)))
     n = aval_of(spread).size
     c = ew.divide(ew.divide(c, lax.reshape(spread, (n, 1))), lax.reshape(spread, (1, n)))
     if dtypes.is_complex(aval_of(c).dtype):

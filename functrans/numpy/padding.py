@@ -115,9 +115,8 @@ def _constant(x: Any, widths: list[tuple[int, int]], values: Any) -> Any:
     dtype = aval_of(x).dtype
     pairs = [tuple(convert(v, dtype) for v in pair) for pair in _pairs("constant_values", values, len(widths))]
     given = [v for pair in pairs for v in pair]
-    if all(
-        v is given[0] or not (isinstance(v, Tracer) or isinstance(given[0], Tracer)) and v == given[0] for v in given
-    ):
+    known = not any(isinstance(v, Tracer) for v in given)
+    if all(v is given[0] or (known and v == given[0]) for v in given):
         return lax.pad(x, given[0], [(before, after, 0) for before, after in widths]) if given else x
     for axis, ((before, after), (low, high)) in enumerate(zip(widths, pairs, strict=True)):
         around = [(0, 0, 0)] * len(widths)

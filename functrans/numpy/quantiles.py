@@ -277,8 +277,8 @@ def fitting_weights(name: str, weights: Any, shape: tuple[Any, ...], axis: Any) 
 
 
 def _weighted(name: str, x: Any, q: Any, axis: Any, axes: tuple[int, ...], weights: Any, skip: bool) -> Any:
+    known = concrete(operand(weights, name))
     w = fitting_weights(name, weights, aval_of(x).shape, axis)
-    known = concrete(w)
     if known is not None and not (np.all(known >= 0) and np.all(np.isfinite(known)) and np.any(known > 0)):
         raise ValueError(f"{name}: weights must be finite and not negative, and not all of them zero")
     values, w = _first(x, axes), _first(broadcast_to(convert(w, np.float64), aval_of(x).shape), axes)

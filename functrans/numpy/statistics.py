@@ -41,8 +41,9 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         along = reduction_axes("average", axis, aval_of(x).ndim)
         # Weights along some axes alone are summed without being repeated along the others.
         total = ew.add.fold("average", w, along, dtype, None, keepdims, NO_VALUE, True)
-        known = concrete(total)
-        if known is not None and np.any(known == 0):
+        known = concrete(operand(weights, "average"))
+        sums = 1 if known is None else known.sum(along if known.shape == aval_of(x).shape else None)
+        if np.any(sums == 0):
             raise ZeroDivisionError("average: the weights sum to zero, so that there is no mean")
         products = lax.mul(convert(x, dtype), convert(w, dtype))
         weighted = ew.add.fold("average", products, along, None, None, keepdims, NO_VALUE, True)
