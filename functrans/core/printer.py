@@ -234,10 +234,12 @@ def _digits(value: Any) -> str:
         return str(value)
     if dtype == dtypes.float0:
         return "0"
-    text = str(value)
-    if dtype.kind == "f" and (value != value or dtype.type(text) == value):
-        return text
-    return repr(float(value))
+    if dtype.kind != "f" or not np.isfinite(value):
+        return repr(float(value))
+    # NumPy's own repr of half precision differs between its versions; the shortest digits do not.
+    digits = np.format_float_scientific(value, unique=True)
+    shortest = repr(float(digits))
+    return shortest if dtype.type(shortest) == value else digits
 
 
 def _complex(real: str, imag: str) -> str:

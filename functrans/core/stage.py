@@ -16,13 +16,14 @@ from functrans.core.trace import Trace, Tracer, aval_of, current_source, current
 class JaxprTrace(Trace):
     """Records operations. Every operation is recorded, also one on constants alone."""
 
-    __slots__ = ("constants", "eqns", "name")
+    __slots__ = ("constants", "eqns", "fixed", "name")
 
     def __init__(self, parent: Trace | None, name: str = "function") -> None:
         super().__init__(parent)
         self.name = name
         self.eqns: list[Eqn] = []
         self.constants: dict[int, tuple[Var, Any]] = {}
+        self.fixed: dict[Atom, Any] = {}
 
     def input(self, aval: ShapedArray) -> Tracer:
         """A tracer for an input."""
@@ -46,9 +47,14 @@ class JaxprTrace(Trace):
         self.constants[id(value)] = (var, value)
         return var
 
-    def constant(self, value: Any) -> Any:
+    def constant(self, value: Any, fixed: bool = False) -> Any:
         atom = self.atom(value)
+        if fixed:
+            self.fixed[atom] = value
         return Tracer(self, atom.aval, atom)
+
+    def concrete(self, tracer: Tracer) -> Any:
+        return self.fixed.get(tracer.payload) if self.fixed else None
 
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
         if prim.stage is not None:
@@ -83,8 +89,8 @@ class PartialTrace(JaxprTrace):
 
     __slots__ = ()
 
-    def constant(self, value: Any) -> Any:
-        return Trace.constant(self, value)
+    def constant(self, value: Any, fixed: bool = False) -> Any:
+        return Trace.constant(self, value, fixed)
 
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
         if any(isinstance(a, Tracer) and a.trace is self for a in args):

@@ -41,9 +41,12 @@ class Trace:
         """Apply a primitive. Operands that are not this trace's tracers are constants to it."""
         raise NotImplementedError
 
-    def constant(self, value: Any) -> Any:
-        """An array that the user's function makes, as an operand: a tracer where the trace's own may index it."""
-        return value if self.parent is None else self.parent.constant(value)
+    def constant(self, value: Any, fixed: bool = False) -> Any:
+        """A concrete array as an operand: a tracer where this trace's own tracers may index it.
+
+        ``fixed`` says that nobody else holds the array, so that its contents may decide shapes and branches.
+        """
+        return value if self.parent is None else self.parent.constant(value, fixed)
 
     def concrete(self, tracer: Tracer) -> Any:
         """The concrete value inside a tracer, or None where there is none."""

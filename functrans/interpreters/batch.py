@@ -40,8 +40,14 @@ class BatchTrace(Trace):
             return array
         return Tracer(self, aval or example_aval(aval_of(array), dim), (array, dim))
 
-    def constant(self, value: Any) -> Any:
-        return Tracer(self, aval_of(value), (value, None))
+    def constant(self, value: Any, fixed: bool = False) -> Any:
+        return Tracer(self, aval_of(value), (Trace.constant(self, value, fixed), None))
+
+    def concrete(self, tracer: Tracer) -> Any:
+        array, dim = tracer.payload
+        if dim is not None:
+            return None
+        return array.trace.concrete(array) if isinstance(array, Tracer) else array
 
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
         arrays: Sequence[Any]

@@ -149,7 +149,9 @@ from functrans.lax.slicing import roll as roll
 from functrans.lax.slicing import slice as slice
 from functrans.lax.slicing import slice_in_dim as slice_in_dim
 from functrans.lax.slicing import split as split
+from functrans.lax.sorting import argpartition as argpartition
 from functrans.lax.sorting import argsort as argsort
+from functrans.lax.sorting import partition as partition
 from functrans.lax.sorting import permute as permute
 from functrans.lax.sorting import sort as sort
 from functrans.lax.subscript import index as index

@@ -1,4 +1,4 @@
-"""Sorting along an axis. Derivatives follow the elements to their new places."""
+"""Sorting along an axis, wholly or in part. Derivatives follow the elements to their new places."""
 
 from __future__ import annotations
 
@@ -250,3 +250,90 @@ def sort(operands: Any, axis: int = -1, *, num_keys: int = 1, stable: bool = Tru
         raise errors.ArgumentError(f"sort: num_keys={num_keys} must lie between 1 and the {len(operands)} operands")
     order = argsort_p.bind(*operands[:num_keys], axis=d, stable=True)
     return [permute_p.bind(x, order, axis=d) for x in operands]
+
+
+# -- partitions -------------------------------------------------------------------------------------------------------
+
+Places = tuple[int, ...]
+
+
+def _partition_shape(name: str, integers: bool) -> Any:
+    def infer(x: ShapedArray, *, axis: int, kth: Places) -> ShapedArray:
+        check_axes(name, x.ndim, (axis,))
+        if any(not 0 <= k < x.shape[axis] for k in kth):
+            raise errors.ShapeError(f"{name}: kth={kth} must be places along axis {axis} of shape {x.shape}")
+        return shaped(x.shape, np.dtype(np.intp)) if integers else x
+
+    return infer
+
+
+def _partition_samples() -> list[Sample]:
+    x = np.array([[0.5, -1.5, 2.0], [1.25, 3.0, -0.75], [0.0, 0.25, 1.0]])
+    return [
+        Sample((x,), {"axis": 1, "kth": (1,)}),
+        Sample((x.astype(np.float32),), {"axis": 0, "kth": (0, 2)}),
+        Sample((np.array([1j, 1.0, 1 - 1j]),), {"axis": 0, "kth": (1,)}, 0),
+        Sample((np.array([3, 1, 2]),), {"axis": 0, "kth": (2,)}),
+        Sample((x[:0],), {"axis": 1, "kth": (1,)}),
+    ]
+
+
+argpartition_p: Primitive = Primitive(
+    "argpartition",
+    shape=_partition_shape("argpartition", True),
+    impl=lambda xp, x, *, axis, kth: xp.argpartition(x, kth, axis),
+    jvp=no_tangent(lambda: argpartition_p),
+    batch=_axis_batch(lambda: argpartition_p),
+    kind="library",
+    traits=frozenset({Trait.COSTLY}),
+    samples=_partition_samples,
+)
+
+
+def _partition_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, axis: int, kth: Places) -> tuple[Any, Any]:
+    (x,), (t,) = primals, tangents
+    if isinstance(t, Zero) or not dtypes.is_inexact(aval_of(x).dtype):
+        out = partition_p.bind(x, axis=axis, kth=kth)
+        return out, zero_of(out)
+    order = argpartition_p.bind(x, axis=axis, kth=kth)
+    return permute_p.bind(x, order, axis=axis), permute_p.bind(t, order, axis=axis)
+
+
+partition_p: Primitive = Primitive(
+    "partition",
+    shape=_partition_shape("partition", False),
+    impl=lambda xp, x, *, axis, kth: xp.partition(x, kth, axis),
+    jvp=_partition_jvp,
+    batch=_axis_batch(lambda: partition_p),
+    kind="library",
+    traits=frozenset({Trait.COSTLY}),
+    samples=_partition_samples,
+)
+
+
+def _places(name: str, x: Any, kth: int | Sequence[int], axis: int) -> tuple[int, Places]:
+    d = normalize_axis(name, axis, aval_of(x).ndim)
+    extent = aval_of(x).shape[d]
+    return d, tuple(normalize_axis(name, k, extent, "kth") for k in (kth if isinstance(kth, Sequence) else (kth,)))
+
+
+def partition(x: Any, kth: int | Sequence[int], axis: int = -1) -> Any:
+    """An array with the elements at the places ``kth`` where sorting would put them, smaller ones before them.
+
+    The order among the others is not specified. Derivatives go with the elements.
+
+    >>> partition(np.array([3.0, 1.0, 2.0]), 2)[2]
+    np.float64(3.0)
+    """
+    d, places = _places("partition", x, kth, axis)
+    return partition_p.bind(x, axis=d, kth=places)
+
+
+def argpartition(x: Any, kth: int | Sequence[int], axis: int = -1) -> Any:
+    """The indices that bring an array into the order that ``partition`` gives.
+
+    >>> argpartition(np.array([3.0, 1.0, 2.0]), 0)[0]
+    np.int64(1)
+    """
+    d, places = _places("argpartition", x, kth, axis)
+    return argpartition_p.bind(x, axis=d, kth=places)

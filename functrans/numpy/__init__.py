@@ -2,7 +2,9 @@
 
 import sys as _sys
 
+from numpy import False_ as False_
 from numpy import ScalarType as ScalarType
+from numpy import True_ as True_
 from numpy import array2string as array2string
 from numpy import array_repr as array_repr
 from numpy import array_str as array_str
@@ -116,6 +118,7 @@ from functrans.numpy.creation import diagflat as diagflat
 from functrans.numpy.creation import empty as empty
 from functrans.numpy.creation import empty_like as empty_like
 from functrans.numpy.creation import eye as eye
+from functrans.numpy.creation import from_dlpack as from_dlpack
 from functrans.numpy.creation import frombuffer as frombuffer
 from functrans.numpy.creation import fromfile as fromfile
 from functrans.numpy.creation import fromfunction as fromfunction
@@ -390,6 +393,36 @@ from functrans.numpy.reductions import ptp as ptp
 from functrans.numpy.reductions import std as std
 from functrans.numpy.reductions import sum as sum
 from functrans.numpy.reductions import var as var
+from functrans.numpy.histograms import bincount as bincount
+from functrans.numpy.histograms import histogram as histogram
+from functrans.numpy.histograms import histogram2d as histogram2d
+from functrans.numpy.histograms import histogram_bin_edges as histogram_bin_edges
+from functrans.numpy.histograms import histogramdd as histogramdd
+from functrans.numpy.sets import intersect1d as intersect1d
+from functrans.numpy.sets import isin as isin
+from functrans.numpy.sets import setdiff1d as setdiff1d
+from functrans.numpy.sets import setxor1d as setxor1d
+from functrans.numpy.sets import union1d as union1d
+from functrans.numpy.sets import unique as unique
+from functrans.numpy.sets import unique_all as unique_all
+from functrans.numpy.sets import unique_counts as unique_counts
+from functrans.numpy.sets import unique_inverse as unique_inverse
+from functrans.numpy.sets import unique_values as unique_values
+from functrans.numpy.sorting import argpartition as argpartition
+from functrans.numpy.sorting import argsort as argsort
+from functrans.numpy.sorting import argwhere as argwhere
+from functrans.numpy.sorting import choose as choose
+from functrans.numpy.sorting import compress as compress
+from functrans.numpy.sorting import digitize as digitize
+from functrans.numpy.sorting import extract as extract
+from functrans.numpy.sorting import flatnonzero as flatnonzero
+from functrans.numpy.sorting import lexsort as lexsort
+from functrans.numpy.sorting import nonzero as nonzero
+from functrans.numpy.sorting import partition as partition
+from functrans.numpy.sorting import searchsorted as searchsorted
+from functrans.numpy.sorting import select as select
+from functrans.numpy.sorting import sort as sort
+from functrans.numpy.sorting import sort_complex as sort_complex
 from functrans.numpy.sorting import where as where
 from functrans.numpy.statistics import allclose as allclose
 from functrans.numpy.statistics import array_equal as array_equal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from typing import Any
 
@@ -95,3 +96,18 @@ def since(version: str, name: str) -> Any:
 
     absent.__name__ = name
     return getattr(np, name, absent)
+
+
+def sized(function: Any) -> Any:
+    """A function whose result has a shape that depends on data, with ``size=`` and ``fill_value=`` to fix it.
+
+    Without ``size`` it is NumPy's function, or ours on values that are known while tracing.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, size: int | None = None, fill_value: Any = None, **kwargs: Any) -> Any:
+        if size is None:
+            return function(*args, **kwargs)
+        return function.__wrapped__(*args, size=operator.index(size), fill_value=fill_value, **kwargs)
+
+    return call

@@ -26,10 +26,10 @@ from functrans.numpy.manipulation import ravel
 # -- from data -------------------------------------------------------------------------------------------------
 
 
-def constant(value: Any) -> Any:
-    """A concrete array as an operand of the running transformation."""
+def constant(value: Any, fixed: bool = False) -> Any:
+    """A concrete array as an operand of the running transformation; ``fixed`` if nobody else holds it."""
     trace = current_trace()
-    return value if trace is None or isinstance(value, Tracer) else trace.constant(value)
+    return value if trace is None or isinstance(value, Tracer) else trace.constant(value, fixed)
 
 
 def _from_object(name: str, obj: Any, dtype: Any) -> Any:
@@ -37,7 +37,7 @@ def _from_object(name: str, obj: Any, dtype: Any) -> Any:
     if not isinstance(obj, Tracer) and not contains_tracer(obj):
         array = np.asarray(obj, dtype)
         dtypes.canonical(array.dtype)
-        return constant(array)
+        return constant(array, fixed=isinstance(obj, (list, tuple, int, float, complex, np.generic)))
     x = operand(obj, name)
     return rebox(x if dtype is None else convert(x, dtype), "array")
 
@@ -123,6 +123,7 @@ def _concrete(original: Callable[..., Any], doc: str) -> Any:
 
 
 frombuffer = _concrete(np.frombuffer, "An array over the bytes of a buffer")
+from_dlpack = _concrete(np.from_dlpack, "An array over the memory of another library's")
 fromiter = _concrete(np.fromiter, "A vector of the items of an iterable")
 fromstring = _concrete(np.fromstring, "A vector read from text")
 fromfile = _concrete(np.fromfile, "An array read from a file")

@@ -335,6 +335,29 @@ def resize(a: Any, new_shape: Any) -> Any:
     return rebox(lax.reshape(lax.slice_in_dim(x, 0, need), target), "array")
 
 
+@implements(np.lib.stride_tricks.sliding_window_view)
+def sliding_window_view(
+    x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
+) -> Any:
+    """Every window of a shape, along new last axes; see ``numpy.lib.stride_tricks.sliding_window_view``."""
+    x = operand(x, "sliding_window_view")
+    n = aval_of(x).ndim
+    windows = normalize_shape("sliding_window_view", window_shape)
+    given = range(n) if axis is None else axis if isinstance(axis, Iterable) else (axis,)
+    axes = [normalize_axis("sliding_window_view", d, n) for d in given]
+    if len(axes) != len(windows):
+        raise errors.ShapeError(f"sliding_window_view: there are {len(windows)} windows for {len(axes)} axes")
+    for d, width in zip(axes, windows, strict=True):
+        count = aval_of(x).shape[d] - width + 1
+        if count < 1:
+            raise errors.ShapeError(
+                f"sliding_window_view: a window of {width} does not fit in axis {d} of extent {aval_of(x).shape[d]}"
+            )
+        places = np.arange(count)[:, None] + np.arange(width)
+        x = move_axis(lax.take(x, places, d), d + 1, -1)
+    return rebox(x, "array")
+
+
 @implements(np.trim_zeros)
 def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
     """The array without zeros at its ends; see ``numpy.trim_zeros``.

@@ -83,7 +83,6 @@ class vectorize:
         cache: accepted for NumPy's sake; it has an effect on the loop alone.
         signature: such as ``"(n,k),(k)->(n)"``: the axes of one example of each argument and result.
 
-    >>> import functrans as ft
     >>> smaller = vectorize(lambda a, b: a - b, signature="(n),()->(n)")
     >>> smaller(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 2.0]))
     array([[0., 1.],

@@ -257,7 +257,7 @@ def test_what_is_malformed_is_printed_all_the_same() -> None:
         (np.bool(False), "False:bool[]"),
         (np.uint8(255), "255:u8[]"),
         (np.int64(-5), "-5:i64[]"),
-        (np.float16(65504), "6.55e+04:f16[]"),
+        (np.float16(65504), "65500.0:f16[]"),
         (np.float32(0.1), "0.1:f32[]"),
         (np.float64(2), "2.0:f64[]"),
         (np.float64("-inf"), "-inf:f64[]"),

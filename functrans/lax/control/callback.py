@@ -59,8 +59,8 @@ def _batch(
     if vmap_method is None:
         raise errors.MissingRuleError(
             f"pure_callback({callback.name}) met vmap and does not say how to call a batch. Pass "
-            f"vmap_method='sequential' to call it once for each example, or 'expand_dims' or 'broadcast_all' for a function that takes leading "
-            f"batch axes"
+            f"vmap_method='sequential' to call it once for each example, or 'expand_dims' or 'broadcast_all' for a "
+            f"function that takes leading batch axes"
         )
     batched = tuple(shaped((axis.size, *a.shape), a.dtype) for a in results)
     arrays = []

@@ -18,6 +18,7 @@ from functrans import errors, lax
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.structural import broadcast_to, convert, rebox
 from functrans.core.trace import Trace, aval_of, current_trace, reset_trace, set_trace
+from functrans.lax.scatter import scatter
 
 Positions = Any
 """Flat positions in a storage: an int, or an integer array of the shape of the elements named."""
@@ -210,7 +211,7 @@ class Storage:
         places = np.ascontiguousarray(positions).reshape(-1)
         updates = lax.reshape(broadcast_to(value, region), (count,))
         unique = np.unique(places).size == count
-        self.value = lax.reshape(lax.scatter(flat, updates, [places], (0,), unique=unique), self.shape)
+        self.value = lax.reshape(scatter(flat, updates, [places], (0,), unique=unique), self.shape)
 
 
 def fit_to(value: Any, region: tuple[int, ...]) -> Any:
@@ -294,7 +295,7 @@ class Pieces:
         if stored.size == source.size:
             return lax.reshape(updates, shape)
         flat = lax.reshape(base, (source.size,))
-        return lax.reshape(lax.scatter(flat, updates, [stored], (0,), unique=True), shape)
+        return lax.reshape(scatter(flat, updates, [stored], (0,), unique=True), shape)
 
 
 def join_flat(parts: Sequence[Any]) -> Any:
