@@ -287,7 +287,8 @@ def test_subclasses_of_python_numbers_are_written_as_the_number() -> None:
 
 
 def test_extended_floats() -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
+    import ml_dtypes
+
     value = ml_dtypes.bfloat16(0.1)
     (literal,) = fixed_point(Jaxpr((), (), (Literal(value),))).outvars
     assert isinstance(literal, Literal)

@@ -16,10 +16,10 @@ import numpy as np
 
 from functrans import errors, lax
 from functrans.core.structural import convert
-from functrans.core.trace import Tracer, aval_of, current_trace, is_array
+from functrans.core.trace import Tracer, aval_of
 from functrans.numpy import dispatch
 from functrans.numpy.code.buffer import Buffer, holds_traced, lift, lower, plain, stored
-from functrans.numpy.code.entry import entered
+from functrans.numpy.code.entry import entered, is_rebuilt
 from functrans.numpy.code.index import plain_index
 from functrans.numpy.code.masked import Masked, apply_masked, fill_out, reduce_masked
 
@@ -42,8 +42,8 @@ def compute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if args and isinstance(args[0], Masked):
         return lift(reduce_masked(func, args[0], args[1:], kwargs))
     args, kwargs, out = take_out(func, args, kwargs)
-    if any([inspect.isfunction(a) for a in args]):
-        args = [entered(a) if inspect.isfunction(a) else a for a in args]
+    if any([is_rebuilt(a) for a in args]):
+        args = [entered(a) if is_rebuilt(a) else a for a in args]
     if holds_traced(tuple(args)) or holds_traced(kwargs):
         traced_args, traced_kwargs = lower(tuple(args)), lower(kwargs)
         result = dispatch.array_function(func, traced_args, traced_kwargs)
@@ -463,10 +463,3 @@ def nan_to_num(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 handlers[np.nan_to_num] = nan_to_num
 
-
-def is_running() -> bool:
-    """Whether something is being transformed."""
-    return current_trace() is not None
-
-
-__all__ = ["call", "compute", "handlers", "in_place", "is_array", "is_running", "ufunc_call", "view_call"]

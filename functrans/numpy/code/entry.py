@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,6 +60,14 @@ def leave(value: Any) -> Any:
 def _leaving(generator: Iterator[Any]) -> Iterator[Any]:
     for item in generator:
         yield leave(item)
+
+
+def is_rebuilt(f: Any) -> bool:
+    """Whether a callable is a Python function of the transformed NumPy code, whose globals are not a plain dict."""
+    if isinstance(f, functools.partial):
+        return is_rebuilt(f.func)
+    function = getattr(f, "__func__", f)
+    return isinstance(function, types.FunctionType) and type(function.__globals__) is not dict
 
 
 def entered(f: Callable[..., Any]) -> Callable[..., Any]:
