@@ -45,6 +45,7 @@ from functrans.config import config as config
 from functrans.core.dtypes import float0 as float0
 from functrans.core.trace import named_scope as named_scope
 from functrans.lax.selection import stop_gradient as stop_gradient
+from functrans.numpy.code import numpy_code as numpy_code
 
 if TYPE_CHECKING:
     from functrans import nn as nn

@@ -23,7 +23,11 @@ def check_argnums(transformation: str, argnums: Any) -> tuple[int, ...]:
         return (argnums,)
     if isinstance(argnums, (tuple, list)) and all(isinstance(n, int) and not isinstance(n, bool) for n in argnums):
         return tuple(argnums)
-    raise errors.ArgumentError(f"{transformation}: argnums must be an int or a tuple of ints, got {argnums!r}")
+    got = repr(argnums) if isinstance(argnums, (str, float, tuple, list)) else f"a {type(argnums).__name__}"
+    raise errors.ArgumentError(
+        f"{transformation}: argnums must be an int or a tuple of ints, got {got}. The function's own arguments go to the "
+        f"transformed function: {transformation}(f)(x)"
+    )
 
 
 def select(transformation: str, f: Any, argnums: tuple[int, ...], args: tuple[Any, ...]) -> tuple[int, ...]:

@@ -42,7 +42,8 @@ class Jitted:
     """A compiled function, as ``jit`` returns it. It is called as the function itself is.
 
     Attributes:
-        trace_count: how often the function has been traced.
+        trace_count: how often the function has been traced, by this object and by others that ``jit`` made of the
+            same function with the same options, which share one cache.
     """
 
     def __init__(

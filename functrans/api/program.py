@@ -49,9 +49,22 @@ class Signature(NamedTuple):
 
 def describe_signature(signature: Signature) -> str:
     """The types of a call's arguments, in words."""
-    parts = [str(t) if isinstance(t, ShapedArray) else repr(t[1]) for t in signature.types]
+    args, *named = signature.treedef.unflatten([_Shown(t) for t in signature.types])
+    parts = [repr(a) for a in args] + [f"{name}={a!r}" for name, a in (named[0] if named else {}).items()]
     parts += [f"static {name}={key[1] if isinstance(key, tuple) else '<array>'!r}" for name, key in signature.static]
     return f"({', '.join(parts)})"
+
+
+class _Shown:
+    """A type that stands for a leaf when a structure is printed."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, type_: Any) -> None:
+        self.type = type_
+
+    def __repr__(self) -> str:
+        return _type(self.type)
 
 
 class Program:

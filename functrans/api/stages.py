@@ -57,7 +57,12 @@ class Lowered:
                 raise errors.ArgumentError(f"as_text: there is no stage {stage!r}; the stages are {self.stages}")
             return self._program.backend.as_text(self.jaxpr, stage)
         backend = self._program.backend
-        parts = [f"-- {self.name}: {s} --\n{backend.as_text(self.jaxpr, s).rstrip()}" for s in self.stages]
+        parts = []
+        previous = ""
+        for s in self.stages:
+            text = backend.as_text(self.jaxpr, s).rstrip()
+            parts.append(f"-- {self.name}: {s} --\n{'(as before)' if text == previous else text}")
+            previous = text
         return "\n\n".join(parts) + "\n"
 
     def compile(self) -> Compiled:

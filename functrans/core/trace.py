@@ -263,6 +263,12 @@ class Tracer(ArrayOperators):
             f"function with @functrans.numpy_code, or call the library through functrans.pure_callback"
         )
 
+    def __format__(self, spec: str) -> str:
+        """Formatted for a message: the value where it is known, which is no way for a derivative to get lost."""
+        if not spec:
+            return str(self)
+        return format(self._concrete(errors.TracerConversionError, f"the format {spec!r}"), spec)
+
     def __repr__(self) -> str:
         value = self.trace.concrete(self)
         inside = "" if value is None else f", value={value!r}"

@@ -37,12 +37,11 @@ def _bincount(x: Any, /, weights: Any = None, minlength: int = 0, *, length: int
         index = np.zeros(0, np.intp)
     if not np.can_cast(aval_of(index).dtype, np.intp):
         raise errors.DTypeError(f"bincount: a vector of integers is needed, got {aval_of(index)}")
-    found = concrete(index)
-    if found is not None and np.any(found < 0):
-        raise ValueError(f"bincount: integers that are not negative are needed, got {found.min()}")
     if length is None:
         mend = "Give the length of the result: functrans.numpy.bincount(x, length=n)"
         values = known("bincount", "x", index, mend)
+        if np.any(values < 0):
+            raise ValueError(f"bincount: integers that are not negative are needed, got {values.min()}")
         length = int(max(values.max(initial=-1) + 1, operator.index(minlength)))
     dtype = np.dtype(np.intp if weights is None else np.float64)
     if weights is not None:
@@ -52,8 +51,7 @@ def _bincount(x: Any, /, weights: Any = None, minlength: int = 0, *, length: int
     length = operator.index(length)
     index = convert(index, np.intp)
     # A negative index would count from the end.
-    index = where(ew.less(index, 0), length, index) if found is None else index
-    return _tally(index, weights, length, dtype)
+    return _tally(where(ew.less(index, 0), length, index), weights, length, dtype)
 
 
 _counted = implements(np.bincount)(_bincount)
@@ -63,8 +61,8 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0, *, length: int 
     """How often each integer occurs in a vector, or the sum of its weights; see ``numpy.bincount``.
 
     Args:
-        length: the length of the result, for where the integers are not known while tracing. Those that are not
-            below it count for nothing.
+        length: the length of the result, for where the integers are not known while tracing. Those that are negative
+            or not below it count for nothing.
     """
     if length is None:
         return _counted(x, weights, minlength)
@@ -109,9 +107,8 @@ def _outer_edges(name: str, x: Any, range: Any) -> tuple[Any, Any]:
     if not isinstance(first, Tracer) and not isinstance(last, Tracer):
         return (first - 0.5, last + 0.5) if first == last else (first, last)
     same = ew.equal(first, last)
-    half = where(same, 0.5, 0.0)
-    dtype = dtypes.result_type(aval_of(first).dtype, aval_of(last).dtype, np.dtype(np.float16))
-    half = convert(half, dtype)
+    dtype = dtypes.result_type(*(aval_of(end).dtype for end in (first, last)))
+    half = convert(where(same, 0.5, 0.0), dtype if dtypes.is_inexact(dtype) else np.float64)
     return ew.subtract(first, half), ew.add(last, half)
 
 
@@ -204,6 +201,9 @@ def _columns(sample: Any) -> list[Any]:
     """The coordinates of points: columns of a matrix, or members of a list."""
     if isinstance(sample, (list, tuple)):
         columns = [operand(s, "histogramdd") for s in sample]
+        if len({aval_of(c).size for c in columns}) > 1:
+            shapes = ", ".join(str(aval_of(c).shape) for c in columns)
+            raise errors.ShapeError(f"histogramdd: the coordinates differ in number: they have shapes {shapes}")
         return [lax.reshape(c, (aval_of(c).size,)) for c in columns]
     x = operand(sample, "histogramdd")
     if aval_of(x).ndim == 1:
@@ -220,7 +220,7 @@ def histogramdd(
     """How many points lie in each cell of a grid, and the edges of its axes; see ``numpy.histogramdd``."""
     columns = _columns(sample)
     n = len(columns)
-    per_axis = bins if isinstance(bins, Sequence) else [bins] * n
+    per_axis = [bins] * n if isinstance(bins, int | np.integer | str) else list(bins)
     ranges = [None] * n if range is None else range
     if len(per_axis) != n or len(ranges) != n:
         raise errors.ArgumentError(f"histogramdd: bins and range must have an entry for each of the {n} coordinates")
@@ -252,10 +252,8 @@ def histogram2d(
     x: Any, y: Any, bins: Any = 10, range: Any = None, density: bool | None = None, weights: Any = None
 ) -> tuple[Any, Any, Any]:
     """How many points of a plane lie in each cell of a grid, and the edges; see ``numpy.histogram2d``."""
-    count = len(bins) if isinstance(bins, Sequence) or (isinstance(bins, Tracer | np.ndarray) and bins.ndim) else 0
-    if count and count != 2:
-        bins = [bins, bins]
-    elif count:
-        bins = list(bins)
+    if not isinstance(bins, str) and not (isinstance(bins, Sequence) and len(bins) == 2):
+        edges = operand(bins, "histogram2d")
+        bins = [edges, edges] if aval_of(edges).ndim == 1 and aval_of(edges).size != 2 else bins
     counts, (first, second) = histogramdd([x, y], bins, range, density, weights)
     return counts, first, second

@@ -114,7 +114,7 @@ def unique(
 
 @implements(np.unique_all)
 def unique_all(x: Any, /) -> Any:
-    """Distinct elements, where they occur first, which each element is, how often they occur; see ``numpy.unique_all``."""
+    """Distinct elements, their first places, which each element is, how often they occur; see ``numpy.unique_all``."""
     return type(np.unique_all(0))(*_unique(x, True, True, True, equal_nan=False))
 
 
@@ -141,9 +141,12 @@ def unique_values(x: Any, /) -> Any:
 
 def _pair(name: str, ar1: Any, ar2: Any) -> tuple[Any, Any, Any, Any]:
     """Two operands as vectors of one dtype, and their values."""
-    x, y = (_flat(name, z) for z in promoted(name, ar1, ar2))
     mend = "Mark members with functrans.numpy.isin, which keeps the shape"
-    return x, y, known(name, "the first array", x, mend), known(name, "the second array", y, mend)
+    given = (("the first array", operand(ar1, name)), ("the second array", operand(ar2, name)))
+    values = [known(name, what, z, mend).ravel() for what, z in given]
+    dtype = np.result_type(*values)
+    x, y = (_flat(name, z) for z in promoted(name, ar1, ar2))
+    return x, y, values[0].astype(dtype), values[1].astype(dtype)
 
 
 @implements(np.union1d)

@@ -85,11 +85,14 @@ def choose(a: Any, choices: Any, out: None = None, mode: Any = "raise") -> Any:
     reject_out("choose", out)
     index = operand(a, "choose")
     index = convert(index, np.intp) if aval_of(index).dtype == bool else index
-    cases = common_operands("choose", *(choices if isinstance(choices, (list, tuple)) else members("choose", choices)))
-    if not cases:
+    given = choices if isinstance(choices, (list, tuple)) else members("choose", choices)
+    if not given:
         raise errors.ArgumentError("choose: one choice or more is needed, got none")
+    cases = common_operands("choose", *given)
     shape = broadcast_shapes("choose", aval_of(index).shape, *(aval_of(c).shape for c in cases))
     stacked = lax.concatenate([lax.expand_dims(broadcast_to(c, shape), (0,)) for c in cases], 0)
+    if mode == "clip":
+        index = ew.minimum(ew.maximum(index, 0), len(cases) - 1)
     index = lax.expand_dims(broadcast_to(index, shape), (0,))
     return rebox(lax.squeeze(lax.take_along_axis(stacked, index, 0, mode), (0,)), "numpy")
 

@@ -87,18 +87,6 @@ def _members(x: Any, axis: int) -> list[Any]:
     return [lax.squeeze(part, (axis,)) for part in lax.split(x, (1,) * n, axis)] if n else []
 
 
-def _halved(traced: Callable[..., Any], x: Any, axes: tuple[int, ...]) -> Any:
-    """The reduction by an associative function: the halves of the array are combined until one element is left."""
-    x = merge_axes(x, axes)
-    last = aval_of(x).ndim - 1
-    while (n := aval_of(x).shape[last]) > 1:
-        half = n // 2
-        left, right, rest = lax.split(x, (half, half, n - 2 * half), last)
-        x = traced(left, right)
-        x = lax.concatenate([x, rest], last) if n % 2 else x
-    return lax.squeeze(x, (last,))
-
-
 class Ufunc:
     """A universal function: called, it is NumPy's own, or its traced form under a transformation.
 
@@ -125,8 +113,9 @@ class Ufunc:
         self.traced = traced
         self.reduction = reduction
         self.accumulation = accumulation
+        self.direct = reduction is not None
         if reduction is None and associative:
-            self.reduction = lambda x, axes: _halved(traced, x, axes)
+            self.reduction = self._halved
         self.__name__ = name or original.__name__
         self.__qualname__ = self.__name__
         self.__doc__ = f"``numpy.{original.__name__}``, element by element; see ``functrans.lax`` for its derivative."
@@ -177,6 +166,19 @@ class Ufunc:
             operands = [cast_operand(x, a, t, strong) for x, a, t in zip(operands, avals, types, strict=False)]
         return self.traced(*operands)
 
+    def _halved(self, x: Any, axes: tuple[int, ...]) -> Any:
+        """The reduction by an associative function: halves are combined until one element is left."""
+        x = merge_axes(x, axes)
+        last = aval_of(x).ndim - 1
+        if aval_of(x).shape[last] == 1 and (identity := _identity(self.original, aval_of(x).dtype)) is not None:
+            # NumPy begins with the identity: hypot and gcd lose the sign of a lone element so.
+            x = self.traced(identity, x)
+        while (n := aval_of(x).shape[last]) > 1:
+            left, right, rest = lax.split(x, (n // 2, n // 2, n % 2), last)
+            x = self.traced(left, right)
+            x = lax.concatenate([x, rest], last) if n % 2 else x
+        return lax.squeeze(x, (last,))
+
     # -- methods ----------------------------------------------------------------------------------------------------
 
     def _binary(self, method: str, nout: int = 1) -> None:
@@ -216,10 +218,10 @@ class Ufunc:
     ) -> Any:
         """The traced form of ``reduce``, under the name by which it was called."""
         plain = dtype is None and out is None and initial is NO_VALUE and (where is NO_VALUE or where is True)
-        if plain and type(array) is Tracer and array.aval.floating and self.reduction is not None:
-            if 0 not in array.aval.shape:
-                axes = reduction_axes(name, axis, array.aval.ndim)
-                return keep_axes(array, self.reduction(array, axes) if axes else self._folded(array), axes, keepdims)
+        if plain and self.reduction is not None and self.direct and type(array) is Tracer and array.aval.floating:
+            axes = reduction_axes(name, axis, array.aval.ndim)
+            if axes and 0 not in array.aval.shape:
+                return keep_axes(array, self.reduction(array, axes), axes, keepdims)
         self._binary("reduce")
         reject_out(name, out)
         x = self._folded(operand(array, name), dtype)
@@ -245,7 +247,7 @@ class Ufunc:
             found = self._in_sequence(x, axes, start, mask)
         else:
             x = x if mask is None else lax.select(mask, x, neutral)
-            found = self.reduction(x, axes) if axes else x
+            found = self.reduction(x, axes) if axes or not self.direct else x
             found = found if start is None else self.traced(start, found)
         return keep_axes(x, found, axes, keepdims)
 
@@ -303,7 +305,7 @@ class Ufunc:
         extent = aval_of(x).shape[axis]
         mend = "Make them static, or sum with functrans.numpy.at(zeros)[labels].add(x)"
         starts = known(name, "indices", indices, mend)
-        ends = [*starts[1:], extent]
+        ends = [*starts[1:], extent] if len(starts) else []
         parts = []
         for first, end in zip(map(operator.index, starts), map(operator.index, ends), strict=True):
             if not 0 <= first < extent:

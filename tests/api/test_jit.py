@@ -224,3 +224,21 @@ def test_a_failed_trace_leaves_nothing_behind() -> None:
     assert type(ft.numpy.sin(X)) is np.ndarray
     state["fail"] = False
     np.testing.assert_array_equal(j(X), 2 * X)
+
+
+def test_formatting_a_traced_value() -> None:
+    seen: list[str] = []
+
+    def f(x: Any) -> Any:
+        seen.append(f"{x:.2f}")
+        return x * 2
+
+    assert ft.grad(f)(1.5) == 2.0 and seen == ["1.50"]
+    with pytest.raises(errors.TracerConversionError, match="format"):
+        ft.jit(f)(np.float64(1.5))
+
+
+def test_explain_shows_structures() -> None:
+    f = ft.jit(lambda d: d["w"][0] * 2)
+    f({"w": [X], "s": 1.0})
+    assert "({'s': f64[]*, 'w': [f64[3]]})" in f.explain()

@@ -84,10 +84,11 @@ def _arrays(tree: Any) -> list[np.ndarray]:
 @lru_cache(maxsize=512)
 def _out_position(func: Any) -> int | None:
     try:
-        names = list(inspect.signature(func).parameters)
+        parameters = inspect.signature(func).parameters
     except (TypeError, ValueError):
         return None
-    return names.index("out") if "out" in names else None
+    positional = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_ONLY or p.kind is p.POSITIONAL_OR_KEYWORD]
+    return positional.index("out") if "out" in positional else None
 
 
 def take_out(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any], Any]:

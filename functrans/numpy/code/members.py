@@ -191,7 +191,7 @@ def _tolist(self: Buffer) -> Any:
 
 def _view(self: Buffer, dtype: Any = None, type: Any = None) -> Any:
     if dtype is None or (not isinstance(dtype, builtin_type) and np.dtype(dtype) == self.dtype) or dtype is self.dtype.type:
-        return self.view_of_itself()
+        return self.view(self.frame().view(), lambda value: value)
     out = lift(self.frame().view(dtype).copy() if self.concrete else self.read().view(dtype))
     out.writeable = False
     return out
@@ -276,14 +276,8 @@ def _parts(name: str) -> property:
 def _set_shape(self: Buffer, shape: Any) -> None:
     frame = self.frame().view()
     frame.shape = shape
-    whole = self.view_of_itself()
-    self.__init__(  # type: ignore[misc]
-        self.storage, frame, whole, lambda value: lax.reshape(value, frame.shape)
-    )
-
-
-def _view_of_itself(self: Buffer) -> Buffer:
-    return self.view(self.frame().view(), lambda value: value)
+    before = Buffer(self.storage, None if self.parent is None else self.frame(), self.parent, self.get, self.part)
+    Buffer.__init__(self, self.storage, frame, before, lambda value: lax.reshape(value, frame.shape), self.part)
 
 
 class Flags:
@@ -402,7 +396,7 @@ def install() -> None:
         "__array_namespace__": lambda self, *, api_version=None: dispatch.namespace[0],
         "reshape": _spread(np.reshape), "transpose": _spread(np.transpose), "astype": _astype, "copy": _copy,
         "flatten": _flatten, "conj": _conj, "conjugate": _conj, "fill": _fill, "sort": _sort, "partition": _partition,
-        "compress": _compress, "item": _item, "tolist": _tolist, "resize": _resize, "setflags": _setflags, "view_of_itself": _view_of_itself,
+        "compress": _compress, "item": _item, "tolist": _tolist, "resize": _resize, "setflags": _setflags,
         "T": property(lambda self: calls.call(np.transpose, (self,), {}), doc="The axes reversed."),
         "mT": property(lambda self: calls.call(np.matrix_transpose, (self,), {}), doc="The last two axes swapped."),
         "real": _parts("real"), "imag": _parts("imag"),

@@ -59,7 +59,8 @@ def _directive(text: str, axis: int, ndmin: int, place: int) -> tuple[int, int, 
 def _part(entry: Any) -> tuple[Any, Any]:
     """One entry as an array, and what it adds to the dtype of the result: numbers are weak."""
     if isinstance(entry, slice):
-        start, stop, step = entry.start or 0, entry.stop, 1 if entry.step is None else entry.step
+        start, stop, step = entry.start, entry.stop, entry.step
+        start, step = 0 if start is None else start, 1 if step is None else step
         function = np.linspace if isinstance(step, complex) else np.arange
         args = (start, stop, int(abs(step))) if isinstance(step, complex) else (start, stop, step)
         array = dispatch.functions[function](*args) if holds_traced(args) else function(*args)  # type: ignore[operator]
