@@ -15,6 +15,7 @@ from functrans.core.capture import Rebuild
 from functrans.core.trace import Reference, Tracer
 from functrans.core.tree import tree_flatten
 from functrans.numpy.code.buffer import Buffer, lift_foreign
+from functrans.numpy.code.masked import Masked
 
 
 def enter(value: Any, owner: str) -> Any:
@@ -46,15 +47,17 @@ def leave(value: Any) -> Any:
         return value.surrender()
     if kind is Tracer or kind is np.ndarray:
         return value
+    if kind is Masked:
+        raise value.unknown_size("returned")
     if inspect.isgenerator(value):
         return _leaving(value)
     try:
         leaves, treedef = tree_flatten(value, is_leaf=lambda x: isinstance(x, Reference))
     except errors.TreeStructureError:
         return value
-    if not any([type(leaf) is Buffer for leaf in leaves]):
+    if not any([type(leaf) in (Buffer, Masked) for leaf in leaves]):
         return value
-    return treedef.unflatten([leaf.surrender() if type(leaf) is Buffer else leaf for leaf in leaves])
+    return treedef.unflatten([leave(leaf) if type(leaf) in (Buffer, Masked) else leaf for leaf in leaves])
 
 
 def _leaving(generator: Iterator[Any]) -> Iterator[Any]:

@@ -7,6 +7,7 @@ array, with harmless numbers in place of what the mask leaves out, so that neith
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +16,11 @@ import numpy as np
 from functrans import errors, lax
 from functrans.core import dtypes
 from functrans.core.avals import Shape
+from functrans.core.jaxpr import Atom, Eqn, Literal
+from functrans.core.stage import JaxprTrace
 from functrans.core.structural import broadcast_to, convert
 from functrans.core.trace import Tracer, aval_of, is_array
+from functrans.interpreters.batch import BatchTrace
 from functrans.lax.scatter import beside
 from functrans.numpy import dispatch
 
@@ -51,7 +55,8 @@ class Masked:
         return aval_of(self.values).dtype
 
     def has(self, mask: Any) -> bool:
-        return self.mask is mask
+        """Whether a mask selects the same elements."""
+        return same_value(self.mask, mask)
 
     def condition(self) -> Any:
         """The mask, with an axis for each axis of the values."""
@@ -87,6 +92,45 @@ class Masked:
 
     def __repr__(self) -> str:
         return f"<the elements of a {aval_of(self.values)} that a traced mask selects>"
+
+
+def same_value(a: Any, b: Any) -> bool:
+    """Whether two values are one because the same operations made them of the same values.
+
+    Programs write a mask out a second time, ``y[x > 0] = f(x[x > 0])``, which gives a second traced value.
+    """
+    if a is b:
+        return True
+    if not (isinstance(a, Tracer) and isinstance(b, Tracer)):
+        return not isinstance(a, Tracer) and not isinstance(b, Tracer) and bool(np.array_equal(a, b))
+    trace = a.trace
+    if trace is not b.trace or a.aval != b.aval:
+        return False
+    if isinstance(trace, BatchTrace):
+        (array, axis), (other, other_axis) = a.payload, b.payload
+        return axis == other_axis and same_value(array, other)
+    return isinstance(trace, JaxprTrace) and _same_definition(trace.eqns, a.payload, b.payload)
+
+
+def _same_definition(eqns: Sequence[Eqn], a: Atom, b: Atom) -> bool:
+    """Whether equations define two variables in the same way."""
+    pending = [(a, b)]
+    end = len(eqns)
+    while pending:
+        a, b = pending.pop()
+        if a is b or (isinstance(a, Literal) and isinstance(b, Literal) and a.value is b.value):
+            continue
+        if isinstance(a, Literal) and isinstance(b, Literal):
+            if a.aval != b.aval or repr(a.value) != repr(b.value):
+                return False
+            continue
+        first, second = (next((e for e in reversed(eqns[:end]) if v in e.outs), None) for v in (a, b))
+        if first is None or second is None or first.prim is not second.prim or first.params != second.params:
+            return False
+        if first.effects or first.outs.index(a) != second.outs.index(b):  # type: ignore[arg-type]
+            return False
+        pending.extend(zip(first.inputs, second.inputs, strict=True))
+    return True
 
 
 @lru_cache(maxsize=256)
