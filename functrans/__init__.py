@@ -48,12 +48,14 @@ from functrans.lax.selection import stop_gradient as stop_gradient
 from functrans.numpy.code import numpy_code as numpy_code
 
 if TYPE_CHECKING:
+    from functrans import flatten_util as flatten_util
     from functrans import nn as nn
+    from functrans import ops as ops
     from functrans import test_util as test_util
 
 __version__ = "0.1.0"
 
-_LAZY = ("nn", "test_util", "flatten_util")
+_LAZY = ("flatten_util", "nn", "ops", "test_util")
 
 
 def __getattr__(name: str) -> Any:

@@ -391,26 +391,26 @@ class MutatedResidualError(FunctransError, ValueError):
 
     Fails::
 
-        weight = np.ones(10_000)
+        weight = np.ones(200_000)
 
         def loss(x):
             y = x * weight
             weight[:] = 5.0
             return np.sum(y)
 
-        ft.grad(loss)(np.zeros(10_000))
+        ft.grad(loss)(np.zeros(200_000))
 
     Mended::
 
-        weight = np.ones(10_000)
+        weight = np.ones(200_000)
 
         def loss(x):
             y = x * weight
             updated = np.full_like(weight, 5.0)
             return np.sum(y), updated
 
-        gradient, weight = ft.grad(loss, has_aux=True)(np.zeros(10_000))
-        assert gradient.tolist() == [1.0] * 10_000 and weight[0] == 5.0
+        gradient, weight = ft.grad(loss, has_aux=True)(np.zeros(200_000))
+        assert gradient.tolist() == [1.0] * 200_000 and weight[0] == 5.0
     """
 
 

@@ -102,9 +102,7 @@ def test_complex_numbers() -> None:
 def test_errors(f: Any) -> None:
     with pytest.raises(errors.IndexingError, match=f"{f.__name__}: segment_ids must be integers, got f64"):
         f(DATA, IDS.astype(float))
-    with pytest.raises(
-        errors.ShapeError, match=r"segment_ids needs shape \(n,\) .*; got \(6,\) and \(7, 2, 3\)"
-    ):
+    with pytest.raises(errors.ShapeError, match=r"segment_ids needs shape \(n,\) .*; got \(6,\) and \(7, 2, 3\)"):
         f(DATA, IDS[1:])
     with pytest.raises(errors.ShapeError, match=r"got \(7, 2\) and \(7, 2, 3\)"):
         f(DATA, np.zeros((7, 2), int))

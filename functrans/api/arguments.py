@@ -25,8 +25,8 @@ def check_argnums(transformation: str, argnums: Any) -> tuple[int, ...]:
         return tuple(argnums)
     got = repr(argnums) if isinstance(argnums, (str, float, tuple, list)) else f"a {type(argnums).__name__}"
     raise errors.ArgumentError(
-        f"{transformation}: argnums must be an int or a tuple of ints, got {got}. The function's own arguments go to the "
-        f"transformed function: {transformation}(f)(x)"
+        f"{transformation}: argnums must be an int or a tuple of ints, got {got}. The function's own arguments go to "
+        f"the transformed function: {transformation}(f)(x)"
     )
 
 

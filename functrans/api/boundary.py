@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from functrans import errors
-from functrans.config import config
+from functrans.config import any_mode, config
 from functrans.core.trace import Tracer, current_trace, live_traces
 from functrans.util.cache import clear_all
 from functrans.util.source import is_internal
@@ -72,7 +72,7 @@ def boundary(f: F) -> F:
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            if config.check_leaks:
+            if any_mode() and config.check_leaks:
                 return check_leaks(f, args, kwargs)
             return f(*args, **kwargs)
         except Exception as error:
@@ -140,5 +140,5 @@ def own_copies(values: list[Any]) -> list[Any]:
 
 
 def clear_caches() -> None:
-    """Empty every cache of the package: derived rules, compiled programs, promotions."""
+    """Empty the caches of derived rules and compiled programs."""
     clear_all()

@@ -69,6 +69,7 @@ def check_scalar(where: str, leaf: Any, treedef: Any, holomorphic: bool) -> None
         )
 
 
+@boundary
 def value_and_grad(
     f: Callable[..., Any],
     argnums: Argnums = 0,
@@ -152,6 +153,7 @@ def value_and_grad(
     return transformation(value_and_grad_of, f, Rebuild(value_and_grad, argnums, has_aux, holomorphic, allow_int))
 
 
+@boundary
 def grad(
     f: Callable[..., Any],
     argnums: Argnums = 0,
@@ -181,6 +183,7 @@ def grad(
     return transformation(grad_of, f, Rebuild(grad, argnums, has_aux, holomorphic, allow_int))
 
 
+@boundary
 def elementwise_grad(
     f: Callable[..., Any],
     argnums: Argnums = 0,

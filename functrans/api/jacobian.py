@@ -25,6 +25,7 @@ from functrans.api.vmap import vmap
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Rebuild, transformation
+from functrans.core.structural import rebox
 from functrans.core.trace import aval_of
 from functrans.core.tree import tree_flatten
 from functrans.core.treedef import PyTreeDef
@@ -84,8 +85,13 @@ def _basis(avals: Sequence[ShapedArray], treedef: PyTreeDef) -> tuple[Any, int]:
     return treedef.unflatten(leaves), total
 
 
-def _unstack(batched: Any, avals: Sequence[ShapedArray], treedef: PyTreeDef, last: bool) -> Any:
-    """Split the axis over entries into one block for each leaf, shaped as it; ``last`` puts it behind the rest."""
+def _unstack(
+    batched: Any, avals: Sequence[ShapedArray], treedef: PyTreeDef, last: bool, argument: ShapedArray | None = None
+) -> Any:
+    """Split the axis over entries into one block for each leaf, shaped as it; ``last`` puts it behind the rest.
+
+    A 0-d block is boxed as the argument that it belongs to: the leaf itself, if not another is given.
+    """
     shape = aval_of(batched).shape
     blocks = []
     start = 0
@@ -99,7 +105,9 @@ def _unstack(batched: Any, avals: Sequence[ShapedArray], treedef: PyTreeDef, las
         if last:
             order = [*range(a.ndim, len(a.shape) + len(shape) - 1), *range(a.ndim)]
             block = block.transpose(order)
-        blocks.append(_contiguous(block))
+        block = _contiguous(block)
+        of = argument or a
+        blocks.append(rebox(block, "array" if of.box == "array" and of.shape == () else "numpy"))
     return treedef.unflatten(blocks)
 
 
@@ -107,6 +115,7 @@ def _contiguous(block: Any) -> Any:
     return np.array(block, order="C") if isinstance(block, np.ndarray) else block
 
 
+@boundary
 def jacfwd(
     f: Callable[..., Any],
     argnums: Argnums = 0,
@@ -163,6 +172,7 @@ def _check_holomorphic(where: str, value: Any) -> None:
             )
 
 
+@boundary
 def jacrev(
     f: Callable[..., Any],
     argnums: Argnums = 0,
@@ -201,7 +211,10 @@ def jacrev(
         (rows,) = vmap(pullback, axis_size=total)(basis)
         row_leaves, in_tree = tree_flatten(rows)
         # Each leaf of the argument has the blocks of every result; the user wants results outside, arguments inside.
-        split = [tree_flatten(_unstack(x, avals, out_tree, last=False))[0] for x in row_leaves]
+        split = [
+            tree_flatten(_unstack(x, avals, out_tree, False, argument))[0]
+            for x, argument in zip(row_leaves, chosen.avals, strict=True)
+        ]
         jac = out_tree.unflatten([in_tree.unflatten([blocks[i] for blocks in split]) for i in range(len(avals))])
         return (jac, *aux) if has_aux else jac
 
@@ -211,6 +224,7 @@ def jacrev(
 jacobian = jacrev
 
 
+@boundary
 def hessian(
     f: Callable[..., Any],
     argnums: Argnums = 0,
@@ -232,6 +246,7 @@ def hessian(
     return jacfwd(inner, argnums, has_aux, holomorphic, allow_int)
 
 
+@boundary
 def hvp(
     f: Callable[..., Any],
     argnums: Argnums = 0,

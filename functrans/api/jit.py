@@ -12,7 +12,7 @@ import numpy as np
 
 from functrans import backends, errors
 from functrans.api.arguments import Argnums, check_argnums, leaf_path
-from functrans.api.boundary import check_callable, check_leaks, name_of, presented
+from functrans.api.boundary import boundary, check_callable, check_leaks, name_of, presented
 from functrans.api.program import Cache, Program, Signature, describe_signature
 from functrans.api.stages import Lowered
 from functrans.api.staging import ShapeDtypeStruct
@@ -22,9 +22,9 @@ from functrans.config import any_mode, config
 from functrans.core.capture import Captured, Rebuild
 from functrans.core.trace import Tracer, aval_of, current_trace, is_array
 from functrans.core.tree import tree_flatten
-from functrans.util.cache import LRU
+from functrans.util.cache import Bounded
 
-_shared: LRU[Cache] = LRU(512)
+_shared: Bounded[Cache] = Bounded(512)
 _alive: weakref.WeakValueDictionary[Hashable, Cache] = weakref.WeakValueDictionary()
 
 
@@ -89,18 +89,21 @@ class Jitted:
     # -- calling --------------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.plain and current_trace() is None and not any_mode():
-            tree = (args, kwargs) if kwargs else (args,)
-            for program in self.cache.recent:
-                leaves = program.enter(tree)
-                if leaves is not None and program.generation is self.cache.generation():
-                    hidden = program.hidden(self.captured)
-                    if hidden is not None:
-                        return program.finish(program.run(*hidden, *leaves))
         try:
+            if self.plain and current_trace() is None and not any_mode():
+                tree = (args, kwargs) if kwargs else (args,)
+                for program in self.cache.recent:
+                    leaves = program.enter(tree)
+                    if leaves is not None and program.generation is self.cache.generation():
+                        hidden = program.hidden(self.captured)
+                        if hidden is not None:
+                            return program.finish(program.run(*hidden, *leaves))
             return self._call(args, kwargs)
         except Exception as error:
-            raise presented(error)  # noqa: B904 - the same error, or the one that NumPy hid behind another
+            shown = presented(error)
+            if shown is error:
+                raise  # Bare: `raise error` would put this frame into the traceback again.
+            raise shown  # noqa: B904 - the error that NumPy hid behind another
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if any_mode():
@@ -205,6 +208,9 @@ class Jitted:
         donate = [i - 1 for i in self.donate if i > 0]
         return Jitted(method, tuple(shift), self.static_argnames, tuple(donate), self.backend)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.rebuild, (self.f,)
+
     def __repr__(self) -> str:
         return f"<jit of {name_of(self.f)}, traced {self.cache.traces} times>"
 
@@ -220,7 +226,7 @@ def _opaque(where: str, tree: Any, i: int, leaf: Any) -> Any:
     raise errors.ArgumentError(
         f"{where}: {path} is an object of type {type(leaf).__name__}, which cannot be traced. Pass it through "
         f"static_argnums or static_argnames, or close over it"
-    )
+    ) from None
 
 
 _STATIC_BYTES = 1 << 16
@@ -306,6 +312,7 @@ def _resolve(f: Callable[..., Any], nums: tuple[int, ...], names: tuple[str, ...
     return tuple(all_nums), tuple(all_names)
 
 
+@boundary
 def jit(
     f: Callable[..., Any] | None = None,
     *,

@@ -42,7 +42,7 @@ def _check_tangents(
     if treedef != expected:
         raise errors.TreeStructureError(
             f"{where}: the {kind} must have the structure of the values they belong to: "
-            f"{describe_mismatch(expected, treedef)}"
+            f"{describe_mismatch(expected, treedef, kind, 'in the values', 'in the ' + kind)}"
         )
     out: list[Any] = []
     for i, (t, aval) in enumerate(zip(leaves, avals, strict=True)):

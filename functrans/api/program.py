@@ -12,7 +12,7 @@ from functrans.api.arguments import leaf_path
 from functrans.backends.base import Backend
 from functrans.config import config_generation
 from functrans.core.avals import ShapedArray
-from functrans.core.capture import Captured, Contents, Place, array_type, same
+from functrans.core.capture import Captured, Contents, FrozenArray, Place, array_type, same
 from functrans.core.finite import check_forward, is_debugging
 from functrans.core.jaxpr import Jaxpr, Literal
 from functrans.core.primitive import array_module
@@ -21,7 +21,7 @@ from functrans.core.tree_compile import compile_builder, compile_matcher
 from functrans.core.treedef import PyTreeDef
 from functrans.lax.control.call import call
 from functrans.passes.inline import inline_calls
-from functrans.util.cache import LRU
+from functrans.util.cache import Bounded
 
 
 class Signature(NamedTuple):
@@ -253,7 +253,7 @@ class Cache:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.programs: LRU[list[Program]] = LRU(size)
+        self.programs: Bounded[list[Program]] = Bounded(size)
         self.recent: tuple[Program, ...] = ()
         self.traces = 0
         self.history: list[tuple[Signature, str]] = []
@@ -300,7 +300,7 @@ class Cache:
             for place, value in known.guards:
                 now = captured.read(place)
                 if not same(value, now):
-                    if isinstance(value, Contents):
+                    if isinstance(value, (Contents, FrozenArray)):
                         return f"what {captured.describe(place)} holds changed"
                     return f"{captured.describe(place)} changed from {_brief(value)} to {_brief(now)}"
             for place, aval in known.places:

@@ -97,6 +97,7 @@ def _stage_call(
     return jaxpr, trees[0]
 
 
+@boundary
 def make_jaxpr(
     f: Callable[..., Any], static_argnums: Argnums = (), return_shape: bool = False
 ) -> Callable[..., Any]:

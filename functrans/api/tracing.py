@@ -155,7 +155,7 @@ def _trace(
     jaxpr = trace.finish(inputs, outs)
     # As they are now: what the function itself changed while it was traced (a counter, a list that it fills) is no
     # reason to trace it again.
-    guards = [(place, guard_of(captured.read(place))) for place in compared]
+    guards = [(place, guard_of(captured.read(place), jaxpr.consts)) for place in compared]
     given_away = _donated_inputs(signature, donated, len(places), dynamic)
     return Program(name, jaxpr, out_tree, backend, places, guards, contents, values, dynamic, given_away)
 

@@ -84,6 +84,7 @@ def _axis_size(
     return size
 
 
+@boundary
 def vmap(
     f: Callable[..., Any],
     in_axes: Any = 0,

@@ -10,14 +10,16 @@ from __future__ import annotations
 import dis
 import functools
 import types
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from functrans import errors
 from functrans.core.avals import ShapedArray, aval_of_concrete
 from functrans.core.trace import Reference, Tracer, aval_of
 from functrans.core.tree import tree_flatten
-from functrans.util.cache import LRU
+from functrans.util.cache import Bounded
 
 _MISSING: Any = object()
 _VALUE_TYPES = (bool, int, float, complex, str, bytes, type(None))
@@ -30,7 +32,7 @@ class CodeNames(NamedTuple):
     attributes: tuple[str, ...]
 
 
-_names: LRU[CodeNames] = LRU(512)
+_names: Bounded[CodeNames] = Bounded(512)
 
 
 def _read_names(code: types.CodeType) -> CodeNames:
@@ -156,21 +158,43 @@ class Contents:
 
     __slots__ = ("leaves", "treedef")
 
-    def __init__(self, container: Any) -> None:
-        self.leaves, self.treedef = tree_flatten(container)
+    def __init__(self, container: Any, by_reference: Sequence[Any]) -> None:
+        leaves, self.treedef = tree_flatten(container)
+        self.leaves = [guard_of(x, by_reference) for x in leaves]
 
     def unchanged(self, container: Any) -> bool:
         leaves, treedef = tree_flatten(container)
         return treedef == self.treedef and all(map(same, self.leaves, leaves))
 
 
-def guard_of(value: Any) -> Any:
-    """What a captured value is compared with at later calls: itself, or what it holds if it is a container."""
+class FrozenArray:
+    """A captured array whose contents NumPy may have computed with while tracing: compared by a copy of them."""
+
+    __slots__ = ("array", "copy")
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.copy = array.copy()
+
+    def unchanged(self, array: Any) -> bool:
+        copy = self.copy
+        return array is self.array and bool(np.array_equal(array, copy, equal_nan=copy.dtype.kind in "fc"))
+
+
+def guard_of(value: Any, by_reference: Sequence[Any]) -> Any:
+    """What a captured value is compared with at later calls.
+
+    It is the value itself; what it holds, if it is a container; and the contents of an array in an attribute or a
+    container, unless it is among the constants of the program, which are read ``by_reference``.
+    """
     if type(value) in (list, dict, tuple) and value:
         try:
-            return Contents(value)
+            return Contents(value, by_reference)
         except errors.TreeStructureError:
             return value
+    if type(value) is np.ndarray and value.flags.writeable and value.dtype != object:
+        if not any(isinstance(c, np.ndarray) and np.may_share_memory(c, value) for c in by_reference):
+            return FrozenArray(value)
     return value
 
 
@@ -180,6 +204,8 @@ def same(old: Any, new: Any) -> bool:
         return True
     if type(old) is Contents:
         return type(new) in (list, dict, tuple) and old.unchanged(new)
+    if type(old) is FrozenArray:
+        return old.unchanged(new)
     return type(old) is type(new) and isinstance(old, _VALUE_TYPES) and old == new
 
 

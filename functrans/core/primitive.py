@@ -139,7 +139,7 @@ class Primitive:
         for arg in args:
             if isinstance(arg, Tracer):
                 raise leaked(arg, f"the operation {self.name!r}")
-        result = self.impl(array_module(args), *args, **params)
+        result = self.impl(array_module(args, repr(self.name)), *args, **params)
         if is_debugging():
             for value in result if self.multiple else [result]:
                 check_forward(value, current_source(), self.name)
@@ -203,7 +203,7 @@ class Trait:
 _cupy: Any = None
 
 
-def array_module(args: Iterable[Any]) -> Any:
+def array_module(args: Iterable[Any], operation: str = "one operation") -> Any:
     """numpy, or cupy where an operand lives on the device."""
     global _cupy
     for arg in args:
@@ -216,7 +216,7 @@ def array_module(args: Iterable[Any]) -> Any:
             for other in args:
                 if isinstance(other, np.ndarray) and other.ndim:
                     raise errors.MixedArraysError(
-                        "a NumPy array and a CuPy array met in one operation. Nothing is transferred implicitly: "
+                        f"a NumPy array and a CuPy array met in {operation}. Nothing is transferred implicitly: "
                         "move one of them with cupy.asarray(x) or x.get()"
                     )
             return _cupy

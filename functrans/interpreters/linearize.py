@@ -35,10 +35,10 @@ from functrans.core.trace import (
 )
 from functrans.interpreters.split import Split, split_jaxpr
 from functrans.interpreters.transpose import backward_pass, transpose_jaxpr
-from functrans.util.cache import LRU
+from functrans.util.cache import Bounded
 from functrans.util.source import Source
 
-COPIED_BYTES = 1 << 16
+COPIED_BYTES = 1 << 20
 """Up to this size a residual that the user could write to is copied; within ``grad`` a larger one is frozen."""
 
 
@@ -185,7 +185,7 @@ class Node(NamedTuple):
     source: Source | None
 
 
-_derived: LRU[Derived] = LRU(4096)
+_derived: Bounded[Derived] = Bounded(4096)
 
 
 class LinearizeTrace(Trace):

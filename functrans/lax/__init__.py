@@ -111,6 +111,7 @@ from functrans.lax.power import integer_pow as integer_pow
 from functrans.lax.power import pow as pow
 from functrans.lax.power import reciprocal as reciprocal
 from functrans.lax.power import rsqrt as rsqrt
+from functrans.lax.power import safe_sqrt as safe_sqrt
 from functrans.lax.power import scalar_pow as scalar_pow
 from functrans.lax.power import sqrt as sqrt
 from functrans.lax.power import square as square
@@ -154,6 +155,7 @@ from functrans.lax.sorting import argsort as argsort
 from functrans.lax.sorting import partition as partition
 from functrans.lax.sorting import permute as permute
 from functrans.lax.sorting import sort as sort
+from functrans.lax.stacking import stack as stack
 from functrans.lax.subscript import index as index
 from functrans.lax.taking import nonzero as nonzero
 from functrans.lax.taking import one_hot as one_hot

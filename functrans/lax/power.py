@@ -135,6 +135,20 @@ cbrt_p: Primitive = elementwise(
     samples=unary(kinds="f"),
     traits=(Trait.COSTLY,),
 )
+def _safe_sqrt_rule(t: Any, out: Any, x: Any) -> Any:
+    # One over infinity is the slope 0 at 0, and so are all further derivatives.
+    return mul(t, div(0.5, select(eq(out, 0), math.inf, out)))
+
+
+safe_sqrt_p: Primitive = elementwise(
+    "safe_sqrt",
+    "sqrt",
+    _safe_sqrt_rule,
+    arity=1,
+    kinds=FLOAT,
+    samples=unary(*_POSITIVE, kinds="fc"),
+)
+
 rsqrt_p: Primitive = elementwise(
     "rsqrt",
     "rsqrt",
@@ -222,6 +236,15 @@ def sqrt(x: Any) -> Any:
     array([2.        , 1.41421356])
     """
     return sqrt_p.bind(x)
+
+
+def safe_sqrt(x: Any) -> Any:
+    """The square root, whose derivative at 0 is taken to be 0, to every order: for norms and deviations.
+
+    >>> safe_sqrt(np.array([4.0, 0.0]))
+    array([2., 0.])
+    """
+    return safe_sqrt_p.bind(x)
 
 
 def rsqrt(x: Any) -> Any:

@@ -153,7 +153,8 @@ def _stop_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Zer
 stop_gradient_p: Primitive = Primitive(
     "stop_gradient",
     shape=lambda x: x,
-    impl=lambda xp, x: x,
+    # A copy: under a gradient the value may be the residual of another operation, and the user may write to this one.
+    impl=lambda xp, x: x.copy() if hasattr(x, "copy") else x,
     jvp=_stop_jvp,
     batch=lambda axis, args, dims: (stop_gradient_p.bind(*args), dims[0]),
     kind="library",
@@ -163,7 +164,7 @@ stop_gradient_p: Primitive = Primitive(
         Sample((np.array(1 + 2j),), order=0),
         Sample((np.arange(3),)),
     ],
-    traits=frozenset({Trait.ELEMENTWISE, Trait.VIEW}),
+    traits=frozenset({Trait.ELEMENTWISE}),
 )
 
 

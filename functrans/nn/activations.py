@@ -22,6 +22,7 @@ from functrans.lax.arithmetic import add, div, mul, neg
 from functrans.lax.compare import eq, ge, gt, isinf, le, lt
 from functrans.lax.error_functions import erfc
 from functrans.lax.exponential import expm1, logaddexp, logistic
+from functrans.lax.families import FLOAT
 from functrans.lax.magnitude import abs as magnitude
 from functrans.lax.magnitude import sign
 from functrans.lax.power import sqrt, square
@@ -30,7 +31,7 @@ from functrans.lax.slicing import slice_in_dim
 from functrans.lax.static import normalize_axis
 from functrans.lax.trigonometric import hypot
 from functrans.lax.trigonometric import tanh as hyperbolic_tangent
-from functrans.nn.arguments import FLOAT, floating, number, together
+from functrans.nn.arguments import floating, number, together
 from functrans.numpy.dispatch import operand
 
 # -- pieces -----------------------------------------------------------------------------------------------------------

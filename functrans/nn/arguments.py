@@ -9,7 +9,7 @@ import numpy as np
 from functrans.core import dtypes
 from functrans.core.structural import convert
 from functrans.core.trace import aval_of
-from functrans.lax.families import FLOAT, accept
+from functrans.lax.families import accept
 from functrans.numpy.dispatch import operand
 
 _WEAK_TYPES: dict[str, type] = {"i": int, "f": float, "c": complex}
@@ -42,6 +42,3 @@ def together(name: str, *values: Any, kinds: str = "f") -> list[Any]:
     if not dtypes.is_inexact(target):
         target = np.dtype(np.float64)
     return [convert(x, target) for x in operands]
-
-
-__all__ = ["FLOAT", "floating", "number", "together"]

@@ -21,6 +21,7 @@ from functrans.lax.complex import real
 from functrans.lax.creation import full
 from functrans.lax.exponential import exp, expm1, log, log1p
 from functrans.lax.exponential_sums import logsumexp as sum_of_exponentials
+from functrans.lax.families import FLOAT
 from functrans.lax.magnitude import abs as magnitude
 from functrans.lax.magnitude import max as larger
 from functrans.lax.magnitude import sign
@@ -28,7 +29,7 @@ from functrans.lax.movement import squeeze
 from functrans.lax.power import rsqrt, square
 from functrans.lax.reduction import reduce_max, reduce_sum
 from functrans.lax.selection import select, stop_gradient
-from functrans.nn.arguments import FLOAT, floating, together
+from functrans.nn.arguments import floating, together
 from functrans.numpy.arguments import keep_axes, mask_of, reduction_axes
 
 Axes = tuple[int, ...]

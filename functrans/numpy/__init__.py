@@ -253,6 +253,11 @@ from functrans.numpy.grids import mgrid as mgrid
 from functrans.numpy.grids import ogrid as ogrid
 from functrans.numpy.grids import r_ as r_
 from functrans.numpy.grids import s_ as s_
+from functrans.numpy.histograms import bincount as bincount
+from functrans.numpy.histograms import histogram as histogram
+from functrans.numpy.histograms import histogram2d as histogram2d
+from functrans.numpy.histograms import histogram_bin_edges as histogram_bin_edges
+from functrans.numpy.histograms import histogramdd as histogramdd
 from functrans.numpy.indexing import at as at
 from functrans.numpy.indexing import copyto as copyto
 from functrans.numpy.indexing import diag_indices as diag_indices
@@ -393,11 +398,6 @@ from functrans.numpy.reductions import ptp as ptp
 from functrans.numpy.reductions import std as std
 from functrans.numpy.reductions import sum as sum
 from functrans.numpy.reductions import var as var
-from functrans.numpy.histograms import bincount as bincount
-from functrans.numpy.histograms import histogram as histogram
-from functrans.numpy.histograms import histogram2d as histogram2d
-from functrans.numpy.histograms import histogram_bin_edges as histogram_bin_edges
-from functrans.numpy.histograms import histogramdd as histogramdd
 from functrans.numpy.sets import intersect1d as intersect1d
 from functrans.numpy.sets import isin as isin
 from functrans.numpy.sets import setdiff1d as setdiff1d

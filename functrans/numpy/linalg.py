@@ -13,13 +13,13 @@ from numpy.linalg import LinAlgError as LinAlgError
 from functrans import errors, lax
 from functrans.core import dtypes
 from functrans.core.structural import convert, rebox
-from functrans.core.trace import aval_of
+from functrans.core.trace import Tracer, aval_of
 from functrans.lax.static import normalize_axes, normalize_axis
 from functrans.numpy import elementwise as ew
 from functrans.numpy import linear
-from functrans.numpy.arguments import NO_VALUE, keep_axes
+from functrans.numpy.arguments import NO_VALUE, concrete, keep_axes
 from functrans.numpy.dispatch import implements, operand, reject_out
-from functrans.numpy.reductions import root, squared_magnitude
+from functrans.numpy.reductions import squared_magnitude
 
 # -- norms ----------------------------------------------------------------------------------------------------------
 
@@ -53,8 +53,14 @@ def _powers(x: Any, ord: Any) -> Any:
 def _vector_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     if isinstance(ord, str):
         raise errors.ArgumentError(f"norm: ord={ord!r} is no norm of vectors; give a number, or two axes for a matrix")
+    if isinstance(ord, Tracer):
+        value = concrete(ord)
+        if value is None or (np.isfinite(value) and value != 0):
+            total = _total(ew.power(lax.abs(x), ord), axes, keepdims)
+            return _inverse_power(total, ew.divide(1.0, ord), 0.0)
+        ord = float(value)
     if ord is None or ord == 2:
-        return root(_total(squared_magnitude(x), axes, keepdims))
+        return lax.safe_sqrt(_total(squared_magnitude(x), axes, keepdims))
     if ord == 0:
         counted = convert(lax.ne(x, aval_of(x).dtype.type(0)), dtypes.real_dtype(aval_of(x).dtype))
         return _total(counted, axes, keepdims)
@@ -63,20 +69,25 @@ def _vector_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
         return _extreme(size, axes, ord > 0, keepdims)
     if ord == 1:
         return _total(size, axes, keepdims)
-    ord = ord if isinstance(ord, int) else float(ord)
-    total = _total(_powers(size, ord), axes, keepdims)
-    # The norm has no slope at zero, where all elements are; it is taken to be 0.
-    zero = lax.eq(total, 0.0)
+    total = _total(_powers(size, ord if isinstance(ord, int) else float(ord)), axes, keepdims)
+    exponent = np.reciprocal(aval_of(total).dtype.type(ord))
+    return _inverse_power(total, exponent, 0.0 if ord > 0 else math.inf)
+
+
+def _inverse_power(total: Any, exponent: Any, limit: float) -> Any:
+    """``total ** exponent``; at zero the limit, with the derivative 0, since a norm has no slope there."""
     dtype = aval_of(total).dtype
-    norm = lax.pow(lax.select(zero, dtype.type(1), total), np.reciprocal(dtype.type(ord)))
-    limit = dtype.type(0) if ord > 0 else dtype.type(math.inf)
-    return rebox(lax.select(zero, limit, norm), "numpy")
+    zero = lax.eq(total, dtype.type(0))
+    norm = ew.power(lax.select(zero, dtype.type(1), total), exponent)
+    return rebox(lax.select(zero, aval_of(norm).dtype.type(limit), norm), "numpy")
 
 
 def _matrix_norm(x: Any, ord: Any, axes: Sequence[int], keepdims: bool) -> Any:
+    if isinstance(ord, Tracer):
+        raise errors.ArgumentError("norm: ord of the norm of a matrix says which norm it is, and cannot be traced")
     row, column = axes
     if ord in (None, "fro", "f"):
-        return root(_total(squared_magnitude(x), tuple(sorted(axes)), keepdims))
+        return lax.safe_sqrt(_total(squared_magnitude(x), tuple(sorted(axes)), keepdims))
     if ord in (2, -2, "nuc"):
         raise errors.MissingRuleError(
             f"norm: ord={ord!r} of a matrix needs its singular values, and functrans has no singular value "
@@ -95,6 +106,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     """The norm of vectors along an axis, or of matrices along two; see ``numpy.linalg.norm``.
 
     Where a norm is zero its derivative is taken to be 0, to every order. Elements that tie for an extremum share it.
+    The norm of a vector can be differentiated in ``ord`` too, which must be finite and not zero then.
 
     Raises:
         MissingRuleError: norms of matrices that need singular values: ``ord`` 2, -2 and ``"nuc"``.
@@ -107,14 +119,15 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     """
     x = _inexact("norm", x)
     ndim = aval_of(x).ndim
-    if axis is None and (ord is None or (ord in ("f", "fro") and ndim == 2) or (ord == 2 and ndim == 1)):
+    plain = not isinstance(ord, Tracer) and (ord in (None, 2) if ndim == 1 else ord in (None, "f", "fro") and ndim == 2)
+    if axis is None and (plain or ord is None):
         flat = lax.reshape(x, (aval_of(x).size,)) if ndim != 1 else x
         if dtypes.is_complex(aval_of(x).dtype):
             re, im = lax.real(flat), lax.imag(flat)
             square = lax.add(lax.dot(re, re), lax.dot(im, im))
         else:
             square = lax.dot(flat, flat)
-        return keep_axes(x, root(square), tuple(range(ndim)), keepdims)
+        return keep_axes(x, lax.safe_sqrt(square), tuple(range(ndim)), keepdims)
     chosen = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (operator.index(axis),)
     if len(chosen) not in (1, 2):
         raise errors.ShapeError(

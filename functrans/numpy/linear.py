@@ -55,10 +55,10 @@ class Product:
         if isinstance(original, np.ufunc):
             ufuncs[original] = self
 
-    def __call__(self, x1: Any, x2: Any, /, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current_trace() is None:
-            return self.original(x1, x2, **kwargs)
-        return self.apply(x1, x2, **kwargs)
+            return self.original(*args, **kwargs)
+        return self.apply(*args, **kwargs)
 
     def apply(self, x1: Any, x2: Any, /, out: Any = None, axis: int = -1, dtype: Any = None, **rest: Any) -> Any:
         """The traced form."""

@@ -15,7 +15,7 @@ from functrans.numpy import elementwise as ew
 from functrans.numpy import reductions, statistics
 from functrans.numpy.arguments import NO_VALUE, concrete, flag, given, reduction_axes
 from functrans.numpy.dispatch import implements, operand, reject_out
-from functrans.numpy.reductions import degrees_of_freedom, root, squared_magnitude
+from functrans.numpy.reductions import degrees_of_freedom, squared_magnitude
 
 
 def _replaced(name: str, a: Any, value: float) -> tuple[Any, Any]:
@@ -120,7 +120,7 @@ def nanstd(
     ddof = degrees_of_freedom("nanstd", ddof, correction)
     variance = nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean)
     if dtypes.is_inexact(aval_of(variance).dtype):
-        return root(variance)
+        return lax.safe_sqrt(variance)
     return convert(ew.sqrt(variance), aval_of(variance).dtype)
 
 

@@ -43,7 +43,7 @@ def _binary(ufunc: Ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
                 return traced(self, other)
             elif kind is np.ndarray and other.dtype is self.aval.dtype:
                 return traced(self, other)
-        if not _accepts(other):
+        if not _accepts(other) or (self.aval.box == "python" and isinstance(other, (list, tuple))):
             return NotImplemented
         out = ufunc.apply(self, other)
         return rebox(out, "python") if self.aval.box == "python" and _is_python(other) else out
@@ -51,7 +51,7 @@ def _binary(ufunc: Ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def reflected(self: Any, other: Any) -> Any:
         if type(other) is float and self.aval.floating:
             return traced(other, self)
-        if not _accepts(other):
+        if not _accepts(other) or (self.aval.box == "python" and isinstance(other, (list, tuple))):
             return NotImplemented
         out = ufunc.apply(other, self)
         return rebox(out, "python") if self.aval.box == "python" and _is_python(other) else out
@@ -100,8 +100,8 @@ def _getitem(self: Any, index: Any) -> Any:
 
 def _setitem(self: Any, index: Any, value: Any) -> None:
     raise errors.DetachedWriteError(
-        f"a traced array of type {self.aval} cannot be written to. Write x = x.at[index].set(value) (or .add, .multiply, "
-        f".min, .max) in place of x[index] = value; or decorate the function with @functrans.numpy_code, under which "
+        f"a traced array of type {self.aval} cannot be written to. Write x = x.at[index].set(value) (or .add, "
+        f".multiply, .min, .max) in place of x[index] = value; or decorate the function with @functrans.numpy_code, under which "
         f"buffers made by NumPy may be filled in place"
     )
 
@@ -133,7 +133,33 @@ def _float(method: str) -> Callable[..., Any]:
 
 
 def _round(self: Any, ndigits: int | None = None) -> Any:
+    if ndigits is None and self.aval.shape == () and self.aval.box != "array":
+        return _to_int(lax.rint)(self)
     return dispatch.functions[np.round](self, ndigits or 0)
+
+
+def _to_int(rounding: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``math.floor`` and its like: of a scalar a Python int, traced."""
+
+    def method(self: Any) -> Any:
+        if self.aval.shape != () or self.aval.box == "array" or self.aval.dtype.kind not in "iuf":
+            raise TypeError(f"a traced value of type {self.aval} does not round to a Python int: use functrans.numpy")
+        rounded = self if self.aval.dtype.kind in "iu" else rounding(self)
+        return rebox(lax.convert_element_type(rounded, np.int64), "python")
+
+    return method
+
+
+def _equality(ufunc: Ufunc, unequal: bool) -> Callable[..., Any]:
+    """``==`` and ``!=``, which compare with None too."""
+    compare, _ = _binary(ufunc)
+
+    def method(self: Any, other: Any) -> Any:
+        if other is None:
+            return unequal if self.aval.box == "python" else lax.full(self.aval.shape, unequal, np.bool_)
+        return compare(self, other)
+
+    return method
 
 
 def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -176,7 +202,9 @@ def _shape_method(function: Any) -> Callable[..., Any]:
     return method
 
 
-def _astype(self: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+def _astype(
+    self: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+) -> Any:
     """The array with another dtype; see ``numpy.ndarray.astype``."""
     target = np.dtype(dtype)
     if not np.can_cast(self.aval.dtype, target, casting):  # type: ignore[arg-type]
@@ -191,6 +219,11 @@ def _copy(self: Any, order: str = "C") -> Any:
 
 def _flatten(self: Any, order: str = "C") -> Any:
     return dispatch.functions[np.ravel](self, order)
+
+
+def _compress(self: Any, condition: Any, axis: Any = None, out: None = None) -> Any:
+    """See ``numpy.ndarray.compress``."""
+    return dispatch.functions[np.compress](condition, self, axis, out)
 
 
 def _dot(self: Any, b: Any, out: None = None) -> Any:
@@ -232,13 +265,11 @@ _COMPARISONS: dict[str, Ufunc] = {
     "le": ew.less_equal,
     "gt": ew.greater,
     "ge": ew.greater_equal,
-    "eq": ew.equal,
-    "ne": ew.not_equal,
 }
 _METHODS = (
     np.sum, np.prod, np.mean, np.std, np.var, np.max, np.min, np.any, np.all, np.argmax, np.argmin, np.argsort,
     np.cumsum, np.cumprod, np.ravel, np.squeeze, np.swapaxes, np.diagonal, np.trace, np.take, np.repeat, np.clip,
-    np.round, np.conj, np.conjugate, np.ptp, np.nonzero, np.searchsorted, np.compress, np.choose,
+    np.round, np.ptp, np.nonzero, np.searchsorted, np.choose, np.argpartition,
 )  # fmt: skip
 
 
@@ -275,6 +306,13 @@ def install() -> None:
         "__iter__": _iter,
         "__contains__": _contains,
         "__hash__": None,
+        "__eq__": _equality(ew.equal, unequal=False),
+        "__ne__": _equality(ew.not_equal, unequal=True),
+        "__trunc__": _to_int(lax.trunc),
+        "__floor__": _to_int(lax.floor),
+        "__ceil__": _to_int(lax.ceil),
+        "conj": lambda self: ew.conjugate.apply(self),
+        "conjugate": lambda self: ew.conjugate.apply(self),
         "__array_ufunc__": _array_ufunc,
         "__array_function__": _array_function,
         "__array_namespace__": _namespace,
@@ -291,6 +329,7 @@ def install() -> None:
         "__copy__": lambda self: self,
         "__deepcopy__": lambda self, memo: self,
         "flatten": _flatten,
+        "compress": _compress,
         "dot": _dot,
         "view": _view,
         "sort": _in_place("sort"),
@@ -302,7 +341,7 @@ def install() -> None:
         "block_until_ready": lambda self: self,
     }
     for function in _METHODS:
-        members.setdefault(function.__name__.removeprefix("a") if function in (np.max, np.min) else function.__name__, _method(function))
+        members.setdefault(function.__name__, _method(function))
     for name, member in members.items():
         setattr(ArrayOperators, name, member)
 

@@ -201,13 +201,6 @@ def var(
     return over_count(total, free, aval_of(total).dtype)
 
 
-def root(x: Any) -> Any:
-    """The square root of numbers that are not negative, with the derivative 0 where they are zero."""
-    zero = lax.eq(x, aval_of(x).dtype.type(0))
-    one = aval_of(x).dtype.type(1)
-    return rebox(lax.select(zero, lax.stop_gradient(x), lax.sqrt(lax.select(zero, one, x))), "numpy")
-
-
 @implements(np.std)
 def std(
     a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0, keepdims: Any = NO_VALUE, *,
@@ -218,7 +211,7 @@ def std(
     ddof = degrees_of_freedom("std", ddof, correction)
     variance = _var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean)
     if dtypes.is_inexact(aval_of(variance).dtype):
-        return root(variance)
+        return lax.safe_sqrt(variance)
     return convert(ew.sqrt.apply(variance), aval_of(variance).dtype)
 
 

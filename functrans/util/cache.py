@@ -5,20 +5,20 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 V = TypeVar("V")
 
-_caches: weakref.WeakSet[LRU[Any]] = weakref.WeakSet()
+_caches: weakref.WeakSet[Bounded[Any]] = weakref.WeakSet()
 _MISSING: Any = object()
 
 
-class LRU(Generic[V]):
-    """A map that keeps the ``size`` entries used last.
+class Bounded(Generic[V]):
+    """A map that keeps the ``size`` entries stored last.
 
-    Reads on the hot path take no lock: ``dict.get`` is atomic, and the order of use is renewed only every few
-    hits, since a lock and a move at each read would cost more than most entries save.
+    Reads take no lock, ``dict.get`` being atomic, and do not renew an entry: on the hot path that would cost more than
+    most entries save. An entry that is still in use when it is dropped is derived once more.
     """
 
     def __init__(self, size: int) -> None:
@@ -39,23 +39,9 @@ class LRU(Generic[V]):
                 self._entries.popitem(last=False)
         return kept
 
-    def touch(self, key: Hashable) -> None:
-        """Mark an entry as used just now."""
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-
-    def drop(self, key: Hashable) -> None:
-        with self._lock:
-            self._entries.pop(key, None)
-
     def clear(self) -> None:
         with self._lock:
             self._entries.clear()
-
-    def values(self) -> Iterator[V]:
-        with self._lock:
-            return iter(list(self._entries.values()))
 
     def __len__(self) -> int:
         return len(self._entries)

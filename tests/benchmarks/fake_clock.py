@@ -7,21 +7,28 @@ from collections.abc import Callable, Iterable
 
 
 class FakeClock:
-    """Time in seconds; ``taking`` makes calls that advance it and note that they ran."""
+    """Time in seconds; ``taking`` makes calls that advance it, note that they ran, and may be interrupted."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.seconds = 0.0
+        self.times_interrupted = 0
         self.ran: list[str] = []
 
-    def __call__(self) -> float:
-        return self.now
+    def now(self) -> float:
+        return self.seconds
 
-    def taking(self, name: str, seconds: Iterable[float]) -> Callable[[], object]:
-        durations = iter(seconds)
+    def interruptions(self) -> int:
+        return self.times_interrupted
+
+    def taking(
+        self, name: str, seconds: Iterable[float], interrupted: Iterable[bool] = ()
+    ) -> Callable[[], object]:
+        durations, interruptions = iter(seconds), iter(interrupted)
 
         def call() -> object:
             self.ran.append(name)
-            self.now += next(durations)
+            self.seconds += next(durations)
+            self.times_interrupted += next(interruptions, False)
             return None
 
         return call

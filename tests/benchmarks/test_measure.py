@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import itertools
+import time
 
 import pytest
 
-from benchmarks.measure import Budget, Timing, measure, ratio
+from benchmarks.measure import TRIES, Budget, SystemClock, Timing, measure, ratio
 from tests.benchmarks.fake_clock import FakeClock
 
 LONG_CALLS = Budget(rounds=3, least_rounds=3, seconds=100.0, sample_seconds=0.5, settle_seconds=0.5)
@@ -57,6 +58,31 @@ def test_an_untimed_call_precedes_the_samples_of_short_calls_alone() -> None:
     timings = measure({"short": short, "long": clock.always("long", 1.0)}, budget, clock)
     assert [timing.samples for timing in timings.values()] == [(0.25, 0.25), (1.0, 1.0)]
     assert clock.ran[3:] == ["short", "short", "long", "long", "short", "short"]
+
+
+def test_an_interrupted_sample_of_a_short_call_is_taken_again() -> None:
+    clock = FakeClock()
+    budget = Budget(rounds=2, least_rounds=2, seconds=100.0, sample_seconds=0.0, settle_seconds=0.5)
+    # two calls of planning, then an untimed one before each sample
+    seconds = [0.25, 0.25, 0.25, 9.0, 8.0, 0.125, 0.25, 0.375]
+    interrupted = [False, False, False, True, True, False, False, False]
+    call = clock.taking("a", seconds, interrupted)
+    assert measure({"a": call}, budget, clock) == {"a": Timing(1, (0.125, 0.375))}
+
+
+def test_of_samples_that_are_always_interrupted_the_least_counts() -> None:
+    clock = FakeClock()
+    budget = Budget(rounds=1, least_rounds=1, seconds=100.0, sample_seconds=0.0, settle_seconds=0.5)
+    call = clock.taking("a", [0.25, 0.25, 0.25, 9.0, 5.0, 8.0, 7.0, 6.0], [False] * 3 + [True] * TRIES)
+    assert measure({"a": call}, budget, clock) == {"a": Timing(1, (5.0,))}
+
+
+def test_the_systems_clock_advances_and_counts() -> None:
+    clock = SystemClock()
+    start = clock.now()
+    time.sleep(1e-3)
+    assert clock.now() - start >= 1e-3
+    assert clock.interruptions() >= 0
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.0, 2), (5.0, 3), (7.0, 4), (1000.0, 10)])

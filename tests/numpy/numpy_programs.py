@@ -480,3 +480,17 @@ def reductions_of_buffers(x: Any) -> Any:
     a[0] = x
     a[1] = x**2
     return a.sum(), a.mean(axis=0), a.max(1), np.cumsum(a, axis=1), a.std(), np.add.reduce(a), (a > 0.5).sum()
+
+
+@program
+def results_lie_as_numpy_lays_them(x: Any) -> Any:
+    a = np.zeros((2, 2))
+    a[0] = x[:2]
+    results = []
+    made = [np.sin(a.T), a.T * 2.0, -a.T, a.T + a, a + a.T, np.copy(a.T), np.zeros_like(a.T), a.T.copy(), a.copy("F")]
+    for b in [*made, a.T.astype(float), np.array(a.T), np.array(a, order="F")]:
+        flat = b.reshape(-1)
+        flat[1] = x[2]
+        b[1, 1] = x[3]
+        results += [b, flat]
+    return results

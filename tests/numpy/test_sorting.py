@@ -79,6 +79,7 @@ SORTING = [
     Example("partition all", lambda xp, x: xp.partition(x, 2, axis=None), (X,)),
     Example("partition ints", lambda xp, x: xp.partition(x, 3), (TIES,)),
     Example("argpartition", lambda xp, x: xp.argpartition(x, 1, axis=1), (X,), 0),
+    Example("argpartition method", lambda xp, x: x.argpartition(1), (X,), 0),
 ]
 
 SEARCHING = [
@@ -155,6 +156,7 @@ DEPENDENT: dict[str, tuple[Any, Any]] = {
     "argwhere of a number": (lambda xp, x: xp.argwhere(x), 1.5),
     "extract": (lambda xp, x: xp.extract(x > 0.0, x), X),
     "compress": (lambda xp, x: xp.compress([True, False, True], x, axis=1), X),
+    "compress method": (lambda xp, x: x.compress([True, False, True], axis=1), X),
     "compress all": (lambda xp, x: xp.compress([0, 1], x), X),
     "unique": (lambda xp, x: xp.unique(x), np.array([3.0, 1.0, 3.0, 2.0])),
     "unique with all": (lambda xp, x: xp.unique(x, True, True, True), np.array([[3, 1], [3, 2]])),
@@ -190,7 +192,10 @@ def test_shapes_that_depend_on_data(name: str, xp: Any) -> None:
     same(reverse, f(np, x))
 
 
-@pytest.mark.parametrize("name", sorted(set(DEPENDENT) - {"compress", "compress all", "bincount of nothing"}))
+KNOWN = {"compress", "compress all", "compress method", "bincount of nothing"}
+
+
+@pytest.mark.parametrize("name", sorted(set(DEPENDENT) - KNOWN))
 def test_shapes_that_depend_on_unknown_data(name: str) -> None:
     f, x = DEPENDENT[name]
     with pytest.raises(errors.ConcretizationError, match=r"size=|where|length=|isin|that number"):

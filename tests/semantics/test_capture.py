@@ -263,3 +263,39 @@ def test_a_donated_argument_may_become_the_result() -> None:
         ft.jit(lambda x: x, static_argnums=0, donate_argnums=0)
     with pytest.raises(ft.errors.StaticArgumentError):
         ft.jit(lambda x: x, donate_argnums=3)
+
+
+class Configured:
+    def __init__(self) -> None:
+        self.w = np.zeros(3)
+
+    def f(self, x: np.ndarray) -> Any:
+        return x * np.exp(self.w)
+
+
+def test_what_numpy_computes_from_attributes_and_containers_is_not_stale() -> None:
+    model = Configured()
+    f = ft.jit(model.f)
+    config = {"w": [np.zeros(3)]}
+    g = ft.jit(lambda x: x * np.exp(config["w"][0]))
+    np.testing.assert_array_equal(f(X), X)
+    np.testing.assert_array_equal(g(X), X)
+    model.w[:] = 1
+    config["w"][0][:] = 1
+    np.testing.assert_array_equal(f(X), X * np.exp(1.0))
+    np.testing.assert_array_equal(g(X), X * np.exp(1.0))
+
+
+def test_what_the_function_itself_changes_is_no_reason_to_trace_again() -> None:
+    count, log = 0, []
+
+    @ft.jit
+    def f(x: np.ndarray) -> Any:
+        nonlocal count
+        count += 1
+        log.append(count)
+        return x * 2
+
+    for _ in range(3):
+        f(X)
+    assert count == 1 and log == [1]

@@ -136,3 +136,14 @@ def test_the_input_is_not_changed_by_the_transformations() -> None:
     for transform in (ft.grad, lambda f: ft.jit(ft.grad(f)), ft.hessian, ft.jit):
         transform(lambda x: np.sum(x**3 * np.flip(x)))(x)
         np.testing.assert_array_equal(x, before)
+
+
+def test_the_result_of_stop_gradient_may_be_written_to() -> None:
+    def f(x: np.ndarray) -> object:
+        y = np.exp(x)
+        s = ft.stop_gradient(y)
+        s[:] = 0
+        return np.sum(y)
+
+    x = np.arange(3.0)
+    np.testing.assert_allclose(ft.grad(f)(x), np.exp(x))

@@ -174,3 +174,28 @@ def test_division_by_zero_of_python_floats_deviates() -> None:
         assert ft.jit(lambda x: 1.0 / x)(0.0) == np.inf
     with pytest.raises(ZeroDivisionError):
         (lambda x: 1.0 / x)(0.0)
+
+
+def test_python_numbers_do_what_python_numbers_do() -> None:
+    same(ft.jit(lambda n: [1.0] * n)(3), [1.0] * 3)
+    same(ft.jit(lambda n: (1.0,) * n)(2), (1.0,) * 2)
+    same(ft.jit(lambda n: n * [1.0])(2), [1.0] * 2)
+    for x in (2.5, 3.7, -1.2, np.float64(2.5), np.float32(1.2)):
+        same(ft.jit(round)(x), round(x))  # type: ignore[arg-type]
+    import math
+
+    for f in (math.floor, math.ceil, math.trunc):
+        same(ft.jit(f)(-1.5), f(-1.5))
+
+
+def test_comparison_with_none() -> None:
+    same(ft.jit(lambda x: (x == None, x != None))(X), (X == None, X != None))  # noqa: E711
+    assert ft.jit(lambda x: x == None)(2.0) is False  # noqa: E711
+
+
+def test_second_derivatives_of_numbers_are_numbers() -> None:
+    for f in (ft.hessian, ft.jacfwd, ft.jacrev):
+        out = f(lambda x: x**3)(2.0)
+        assert type(out) is np.float64
+        same(ft.jit(f(lambda x: x**3))(2.0), out)
+        assert type(f(lambda x: x**3)(np.array(2.0))) is np.ndarray

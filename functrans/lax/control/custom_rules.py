@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from functrans import errors
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
@@ -17,7 +19,7 @@ from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.primitive import BatchAxis, Params, Primitive, Undefined, Zero
 from functrans.core.stage import PartialTrace, stage
-from functrans.core.structural import instantiate, move_axis, reduce_sum, zero_of
+from functrans.core.structural import convert, instantiate, move_axis, reduce_sum, zero_of
 from functrans.core.trace import Tracer, aval_of, current_trace, reset_trace, reverse_mode, set_trace
 from functrans.interpreters.batch import batch_flat, materialize
 from functrans.interpreters.jvp import jvp_flat
@@ -188,7 +190,23 @@ class Backward:
             ct = next(given) if dtypes.is_inexact(a.dtype) else None
             full.append(Zero(a.cotangent()) if ct is None else ct)
         results = self.rule(residuals, full)
-        return [ct for ct, a in zip(results, self.live, strict=True) if a]
+        return [
+            self._fitting(i, ct, aval)
+            for i, (ct, aval, live) in enumerate(zip(results, self.avals, self.live, strict=True))
+            if live
+        ]
+
+    def _fitting(self, i: int, ct: Any, aval: ShapedArray) -> Any:
+        """A cotangent that the rule gave, in the dtype of its argument; CustomRuleError where it does not fit."""
+        if ct is None:
+            return None
+        got = aval_of(ct)
+        if got.shape != aval.shape or not np.can_cast(got.dtype, aval.dtype, "same_kind"):
+            raise errors.CustomRuleError(
+                f"the reverse rule of {self.name} gave a cotangent of type {got} for array {i} of the arguments, which "
+                f"has type {aval}. A cotangent has the shape of what it belongs to: sum over axes that were broadcast"
+            )
+        return convert(ct, aval.dtype)
 
     def forward(self, residuals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
         """Tangents of the results: the transpose of the reverse rule, which is linear in the cotangents."""

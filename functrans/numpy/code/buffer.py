@@ -9,7 +9,7 @@ its frame covers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -356,13 +356,53 @@ def _lift_array(array: np.ndarray, lent: bool, recipe: Callable[[], Any] | None)
     if array.flags.c_contiguous:
         return Buffer(Storage(array, lent=lent, recipe=recipe))
     # The axes in the order of memory make the whole of a storage; the array is a view of it.
-    order = sorted(range(array.ndim), key=lambda a: -abs(array.strides[a]))
+    order = _memory_order(array)
     packed = array.transpose(order)
     if not packed.flags.c_contiguous:
         return Buffer(Storage(np.ascontiguousarray(array), lent=False))
     back = tuple(int(a) for a in np.argsort(order))
     whole = Buffer(Storage(packed, lent=lent))
     return whole.view(whole.frame().transpose(back), lambda value: lax.transpose(value, back))
+
+
+def lift_result(value: Any, operands: Sequence[Any]) -> Any:
+    """The traced result of an elementwise operation as a buffer, laid out in memory as NumPy would lay it out.
+
+    That decides later whether ``reshape`` gives a view: the result of an operation on ``a.T`` is no C-ordered array.
+    """
+    if type(value) is not Tracer or len(value.aval.shape) < 2:
+        return lift(value)
+    frames = [b.frame() if type(b) is Buffer else b for b in operands if type(b) in (Buffer, np.ndarray)]
+    if all([f.flags.c_contiguous for f in frames]):
+        return lift(value)
+    flags = [["readonly"]] * len(frames) + [["writeonly", "allocate"]]
+    types: list[Any] = [None] * len(frames) + [np.uint8]
+    with np.nditer([*frames, None], ["zerosize_ok"], flags, types, itershape=value.aval.shape) as it:  # type: ignore[call-overload]
+        allocated = it.operands[-1]
+    return _lift_in_order(value, _memory_order(allocated))
+
+
+def lift_copy(value: Any, source: Any, order: str | None) -> Any:
+    """A traced copy of an array as a buffer, in the memory order that NumPy's ``order`` asks for."""
+    if order in ("K", "A", None):
+        return lift_result(value, (source,))
+    return _lift_in_order(value, list(reversed(range(value.ndim)))) if order == "F" else lift(value)
+
+
+def _lift_in_order(value: Any, order: Sequence[int]) -> Any:
+    """A traced value as a buffer whose axes lie in memory in a given order, slowest first."""
+    if type(value) is not Tracer or list(order) == sorted(order):
+        return lift(value)
+    back = tuple(int(a) for a in np.argsort(order))
+    whole = Buffer(Storage(lax.transpose(value, order)))
+    view = whole.view(whole.frame().transpose(back), lambda packed: lax.transpose(packed, back))
+    view._seen, view._natural = whole.storage.value, value
+    return view
+
+
+def _memory_order(array: np.ndarray) -> list[int]:
+    """The axes, slowest first."""
+    return sorted(range(array.ndim), key=lambda a: -abs(array.strides[a]))
 
 
 def can_be_traced(dtype: np.dtype[Any]) -> bool:

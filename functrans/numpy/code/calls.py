@@ -18,7 +18,7 @@ from functrans import errors, lax
 from functrans.core.structural import convert
 from functrans.core.trace import Tracer, aval_of
 from functrans.numpy import dispatch
-from functrans.numpy.code.buffer import Buffer, holds_traced, lift, lower, plain, stored
+from functrans.numpy.code.buffer import Buffer, holds_traced, lift, lift_copy, lift_result, lower, plain, stored
 from functrans.numpy.code.entry import entered, is_rebuilt
 from functrans.numpy.code.index import plain_index
 from functrans.numpy.code.masked import Masked, apply_masked, fill_out, reduce_masked
@@ -47,7 +47,9 @@ def compute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if holds_traced(tuple(args)) or holds_traced(kwargs):
         traced_args, traced_kwargs = lower(tuple(args)), lower(kwargs)
         result = dispatch.array_function(func, traced_args, traced_kwargs)
-        return lift(result) if out is None else fill(func, out, result)
+        if out is not None:
+            return fill(func, out, result)
+        return lift_copy(result, args[0], kwargs.get("order", "K")) if func in _COPYING else lift(result)
     args = lower(tuple(args), Buffer.peek)
     kwargs = lower(kwargs, Buffer.peek)
     if out is not None and type(out) is Buffer and out.concrete:
@@ -56,6 +58,10 @@ def compute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         return out
     result = func(*args, **kwargs)
     return lift(own(result, args, kwargs), lent=False) if out is None else fill(func, out, result)
+
+
+_COPYING = frozenset({np.copy, np.array, np.astype})
+"""Functions whose result lies in memory as their argument does, unless it is asked to lie otherwise."""
 
 
 def own(result: Any, *operands: Any) -> Any:
@@ -145,7 +151,12 @@ def ufunc_call(ufunc: np.ufunc, method: str, args: Sequence[Any], kwargs: dict[s
     if any([isinstance(a, Masked) for a in args]):
         return apply_masked(ufunc, lower(tuple(args)), lower(kwargs)) if out is None else _no_masked(args)
     if holds_traced(tuple(args)) or holds_traced(kwargs) or holds_traced(out):
-        return _traced_ufunc(ufunc, method, lower(tuple(args)), lower(kwargs), out)
+        result = _traced_ufunc(ufunc, method, lower(tuple(args)), lower(kwargs), out)
+        if out is not None:
+            return result
+        if method != "__call__":
+            return lift(result)
+        return tuple([lift_result(r, args) for r in result]) if isinstance(result, tuple) else lift_result(result, args)
     args, kwargs = lower(tuple(args), Buffer.peek), lower(kwargs, Buffer.peek)
     function = ufunc if method == "__call__" else getattr(ufunc, method)
     if out is None:
@@ -177,7 +188,7 @@ def _traced_ufunc(ufunc: np.ufunc, method: str, args: Any, kwargs: dict[str, Any
         kwargs = {k: v for k, v in kwargs.items() if k != "where"}
         result = _where_ufunc(ufunc, args, kwargs, where, out)
     if out is None:
-        return lift(result)
+        return result
     if isinstance(out, tuple):
         return tuple([fill(ufunc, o, r, casting) for o, r in zip(out, result, strict=True)])
     return fill(ufunc, out, result, casting)
@@ -276,17 +287,18 @@ _LIKE: dict[Any, Callable[..., Any]] = {np.zeros_like: np.zeros, np.empty_like: 
 
 
 def _make_like(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """``zeros_like`` and its relatives: they need shape and dtype alone."""
+    """``zeros_like`` and its relatives: of their argument they need shape, dtype and order alone."""
     prototype, *rest = args
-    if not isinstance(prototype, (Buffer, Tracer)):
-        return compute(func, args, kwargs)
-    dtype = rest[0] if rest else kwargs.get("dtype")
-    shape = kwargs.get("shape")
-    return _make(
-        _LIKE[func],
-        (prototype.shape if shape is None else shape, prototype.dtype if dtype is None else dtype),
-        {},
-    )
+    if type(prototype) is Buffer:
+        dtype = rest[0] if rest else kwargs.get("dtype")
+        rest = [prototype.dtype if dtype is None else dtype, *rest[1:]]
+        others = {k: v for k, v in kwargs.items() if k != "dtype"}
+        if kwargs.get("shape") is None and not prototype.frame().flags.c_contiguous:
+            like = np.ones_like if func is np.ones_like else np.zeros_like
+            return lift(like(prototype.frame(), *rest, **others), lent=False)
+        shape = others.get("shape")
+        return _make(_LIKE[func], (prototype.shape if shape is None else shape, rest[0]), {})
+    return compute(func, args, kwargs)
 
 
 def _full_like(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from functrans import errors, lax
 from functrans.core.trace import Tracer, is_array
 from functrans.numpy import dispatch
 from functrans.numpy.code import calls
-from functrans.numpy.code.buffer import Buffer, holds_traced, lift, lower, plain
+from functrans.numpy.code.buffer import Buffer, holds_traced, lift, lift_copy, lift_result, lower, plain
 from functrans.numpy.code.entry import entered
 from functrans.numpy.code.masked import Masked
 
@@ -43,20 +43,24 @@ def _operator(name: str, ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[
     """A binary operator, its reflected form, and its form in place."""
     compute = getattr(operator, f"__{name}__")
     store = getattr(operator, f"__i{name}__", None)
+    elementwise = name != "matmul"
+
+    def result_of(value: Any, operands: tuple[Any, Any], traced: bool) -> Any:
+        return lift_result(value, operands) if traced and elementwise else lift(value, traced)
 
     def forward(self: Buffer, other: Any) -> Any:
         if type(other) is Masked:
             return calls.ufunc_call(ufunc, "__call__", (self, other), {})
         if not _accepts(other):
             return NotImplemented
-        a, b, lent = _operands(self, other)
-        return lift(compute(a, b), lent)
+        a, b, traced = _operands(self, other)
+        return result_of(compute(a, b), (self, other), traced)
 
     def reflected(self: Buffer, other: Any) -> Any:
         if not _accepts(other):
             return NotImplemented
-        a, b, lent = _operands(self, other)
-        return lift(compute(b, a), lent)
+        a, b, traced = _operands(self, other)
+        return result_of(compute(b, a), (other, self), traced)
 
     def in_place(self: Buffer, other: Any) -> Any:
         assert store is not None
@@ -76,7 +80,7 @@ def _unary(name: str) -> Callable[[Buffer], Any]:
     compute = getattr(operator, f"__{name}__")
 
     def forward(self: Buffer) -> Any:
-        return lift(compute(self.frame()), False) if self.concrete else lift(compute(self.read()))
+        return lift(compute(self.frame()), False) if self.concrete else lift_result(compute(self.read()), (self,))
 
     return forward
 
@@ -144,11 +148,11 @@ def _astype(
         return self
     if self.concrete:
         return lift(self.frame().astype(target, casting=casting, copy=True), lent=False)
-    return lift(self.read().astype(target, casting=casting))
+    return lift_copy(self.read().astype(target, casting=casting), self, order)
 
 
 def _copy(self: Buffer, order: str = "C") -> Any:
-    return calls.compute(np.copy, (self,), {})
+    return calls.compute(np.copy, (self,), {"order": order})
 
 
 def _flatten(self: Buffer, order: str = "C") -> Any:

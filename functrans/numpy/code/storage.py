@@ -300,9 +300,20 @@ class Pieces:
 
 def join_flat(parts: Sequence[Any]) -> Any:
     """The elements of arrays and scalars of one dtype, one after the other."""
-    vectors = [lax.reshape(p, (math.prod(aval_of(p).shape),)) for p in parts]
+    vectors: list[Any] = []
+    scalars: list[Any] = []
+    for part in parts:
+        shape = aval_of(part).shape
+        if not shape:
+            scalars.append(part)
+        if scalars and (shape or len(scalars) == _JOINED_AT_ONCE):
+            vectors.append(lax.stack(scalars))
+            scalars = []
+        if shape:
+            vectors.append(lax.reshape(part, (math.prod(shape),)))
+    if scalars:
+        vectors.append(lax.stack(scalars))
     while len(vectors) > 1:
         groups = [vectors[i : i + _JOINED_AT_ONCE] for i in range(0, len(vectors), _JOINED_AT_ONCE)]
         vectors = [lax.concatenate(group, 0) if len(group) > 1 else group[0] for group in groups]
     return vectors[0]
-

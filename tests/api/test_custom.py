@@ -1,0 +1,187 @@
+"""custom_jvp, custom_vjp, custom_gradient: in every order of transformations, and what rules may return."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import functrans as ft
+from functrans import errors
+from functrans.test_util import check_grads
+
+X = np.array([0.5, 1.0, 2.0])
+
+
+def make(kind: str) -> Any:
+    """``sin(x) * y`` whose derivative in x is scaled by a hundred, so that one sees which rule was used."""
+
+    def f(x: Any, y: Any) -> Any:
+        return np.sin(x) * y
+
+    if kind == "jvp":
+        custom = ft.custom_jvp(f)
+        custom.defjvp(lambda p, t: (custom(*p), 100 * np.cos(p[0]) * p[1] * t[0] + np.sin(p[0]) * t[1]))
+    else:
+        custom = ft.custom_vjp(f)
+        custom.defvjp(
+            lambda x, y: (custom(x, y), (x, y)),
+            lambda r, ct: (100 * np.cos(r[0]) * r[1] * ct, np.sum(np.sin(r[0]) * ct)),
+        )
+    return custom
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda f: f,
+        ft.jit,
+        lambda f: ft.jit(ft.jit(f)),
+        lambda f: lambda x, y: ft.vmap(f, (0, None))(x, y),
+        lambda f: ft.jit(ft.vmap(ft.jit(f), (0, None))),
+    ],
+)
+def test_the_rule_is_used_in_every_order(kind: str, wrap: Any) -> None:
+    f = wrap(make(kind))
+    y = np.float64(3.0)
+    expected = 100 * np.cos(X) * 3
+    for g in (ft.grad(lambda x: np.sum(f(x, y))), ft.jit(ft.grad(lambda x: np.sum(f(x, y))))):
+        np.testing.assert_allclose(g(X), expected)
+    np.testing.assert_allclose(ft.grad(lambda y: np.sum(f(X, y)))(y), np.sum(np.sin(X)))
+    value, tangent = ft.jvp(f, (X, y), (np.ones(3), 1.0))
+    np.testing.assert_allclose(value, np.sin(X) * 3)
+    np.testing.assert_allclose(tangent, expected + np.sin(X))
+    np.testing.assert_allclose(ft.linearize(f, X, y)[1](np.ones(3), 1.0), tangent)
+    second = ft.hessian(lambda x: np.sum(f(x, y)))(X)
+    np.testing.assert_allclose(second, np.diag(-100 * np.sin(X) * 3), atol=1e-12)
+    np.testing.assert_allclose(ft.jit(ft.hessian(lambda x: np.sum(f(x, y))))(X), second, atol=1e-12)
+
+
+def test_both_rules_on_one_function() -> None:
+    @ft.custom_jvp
+    def f(x: Any) -> Any:
+        return x
+
+    f.defjvp(lambda p, t: (f(p[0]), 10 * t[0]))
+    f.defvjp(lambda x: (f(x), None), lambda _, ct: (20 * ct,))
+    for g in (f, ft.jit(f), lambda x: ft.vmap(f)(ft.numpy.stack([x]))[0]):
+        assert ft.jvp(g, (1.0,), (1.0,))[1] == 10
+        assert ft.grad(g)(1.0) == 20
+        assert ft.jit(ft.grad(g))(1.0) == 20
+        assert ft.linearize(g, 1.0)[1](1.0) == 20
+
+
+def test_pytrees_and_nondiff_arguments() -> None:
+    @ft.custom_vjp
+    def f(d: Any, mode: str, n: int) -> Any:
+        return {"out": d["a"] * n if mode == "times" else d["a"]}
+
+    g = ft.custom_vjp(f.f, nondiff_argnums=(1, 2))
+
+    def fwd(d: Any, mode: str, n: int) -> Any:
+        return g(d, mode, n), d
+
+    g.defvjp(fwd, lambda mode, n, r, ct: ({"a": n * ct["out"], "b": None},))
+    d = {"a": X, "b": 1.0}
+    out = ft.grad(lambda d: np.sum(g(d, "times", 3)["out"]))(d)
+    np.testing.assert_array_equal(out["a"], 3 * np.ones(3))
+    assert out["b"] == 0
+    with pytest.raises(errors.CustomRuleError, match="nondiff_argnums"):
+        ft.grad(lambda d: np.sum(f(d, "times", 3)["out"]))(d)
+
+
+def test_python_control_flow_in_rules_sees_values_in_eager_mode() -> None:
+    @ft.custom_jvp
+    def f(x: Any) -> Any:
+        return abs(x)
+
+    @f.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        (x,), (t,) = primals, tangents
+        return f(x), t if x > 0 else -t
+
+    assert ft.grad(f)(2.0) == 1 and ft.grad(f)(-2.0) == -1
+
+
+def test_one_rule_an_argument() -> None:
+    f = ft.custom_jvp(lambda x, y: x * y)
+    f.defjvps(lambda t, out, x, y: 5 * t * y, None)
+    assert ft.grad(f, (0, 1))(2.0, 3.0) == (15.0, 0.0)
+
+
+def test_symbolic_zeros() -> None:
+    seen = []
+    f = ft.custom_jvp(lambda x, y: x * y)
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        seen.append([type(t).__name__ for t in tangents])
+        (x, y), (t, _) = primals, tangents
+        return x * y, t * y
+
+    f.defjvp(rule, symbolic_zeros=True)
+    assert ft.jvp(lambda x: f(x, 3.0), (2.0,), (1.0,))[1] == 3.0
+    assert seen[0][1] == "SymbolicZero"
+
+
+def test_gradient_clipping_by_a_reverse_rule() -> None:
+    @ft.custom_vjp
+    def clip(x: Any, lo: Any, hi: Any) -> Any:
+        return x
+
+    clip.defvjp(lambda x, lo, hi: (x, (lo, hi)), lambda r, ct: (np.clip(ct, r[0], r[1]), None, None))
+    g = ft.grad(lambda x: np.sum(10 * clip(x, -1.0, 1.0)))
+    np.testing.assert_array_equal(g(X), np.ones(3))
+    np.testing.assert_array_equal(ft.jit(g)(X), np.ones(3))
+    np.testing.assert_array_equal(ft.vmap(g)(np.stack([X, X])), np.ones((2, 3)))
+
+
+def test_custom_gradient() -> None:
+    @ft.custom_gradient
+    def f(x: Any, y: Any) -> Any:
+        return x * y, lambda ct: (ct * y * 7, ct * x)
+
+    assert ft.grad(f, (0, 1))(2.0, 3.0) == (21.0, 2.0)
+    assert ft.jit(ft.grad(f))(2.0, 3.0) == 21.0
+    np.testing.assert_array_equal(ft.vmap(ft.grad(f))(X, X), 7 * X)
+
+
+def test_a_rule_that_closes_over_what_is_differentiated_raises() -> None:
+    def outer(a: Any) -> Any:
+        f = ft.custom_jvp(lambda x: x * a)
+        f.defjvp(lambda p, t: (f(*p), t[0] * 0.0))
+        return ft.jit(f)(2.0)
+
+    with pytest.raises(errors.CustomRuleError, match="closes over"):
+        ft.grad(outer)(3.0)
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda f: f.defvjp(lambda x: x, lambda r, ct: (ct,)), "pair"),
+        (lambda f: f.defvjp(lambda x: (x, None), lambda r, ct: ct), "tuple"),
+        (lambda f: f.defvjp(lambda x: (x, None), lambda r, ct: (ct, ct)), "1 cotangent"),
+        (lambda f: f.defvjp(lambda x: (x, None), lambda r, ct: (np.ones(3) * ct,)), "type f64\\[3\\]"),
+        (lambda f: f.defvjp(lambda x: (x, None), lambda r, ct: ([ct],)), "structure"),
+        (lambda f: f.defjvp(lambda p, t: p[0]), "pair"),
+        (lambda f: f.defjvp(lambda p, t: (p[0], np.ones(3) * t[0])), "tangent of type"),
+        (lambda f: f.defjvp(lambda p, t: (p[0], [t[0]])), "structure"),
+        (lambda f: None, "defjvp"),
+    ],
+)
+def test_rules_that_do_not_fit(declare: Any, message: str) -> None:
+    f = ft.custom_vjp(lambda x: x * 1.0)
+    declare(f)
+    with pytest.raises(errors.CustomRuleError, match=message):
+        ft.grad(f)(1.0)
+
+
+def test_closure_convert_hands_out_what_is_closed_over() -> None:
+    def outer(w: Any) -> Any:
+        g, consts = ft.closure_convert(lambda x: np.sin(x) * w, 1.0)
+        assert len(consts) == 1
+        return g(2.0, *consts)
+
+    check_grads(outer, (X,), order=2)
