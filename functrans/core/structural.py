@@ -12,7 +12,7 @@ from functrans.core import dtypes
 from functrans.core.avals import Box, ShapedArray, shaped
 from functrans.core.dtypes import DType
 from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined, Zero
-from functrans.core.trace import Tracer, aval_of, current_trace
+from functrans.core.trace import aval_of, current_trace
 
 # -- linear operations of one operand ---------------------------------------------------------------------------
 
@@ -488,7 +488,3 @@ def instantiate(value: Any) -> Any:
 def is_traced() -> bool:
     """Whether a transformation is running."""
     return current_trace() is not None
-
-
-def holds_tracer(values: Sequence[Any]) -> bool:
-    return any(isinstance(v, Tracer) for v in values)

@@ -45,6 +45,12 @@ from functrans.lax.contraction import dot as dot
 from functrans.lax.contraction import dot_general as dot_general
 from functrans.lax.contraction import matmul as matmul
 from functrans.lax.contraction import tensordot as tensordot
+from functrans.lax.control.cond import cond as cond
+from functrans.lax.control.cond import switch as switch
+from functrans.lax.control.loop import fori_loop as fori_loop
+from functrans.lax.control.loop import while_loop as while_loop
+from functrans.lax.control.mapping import map as map
+from functrans.lax.control.scan import scan as scan
 from functrans.lax.convolution import ConvDimensionNumbers as ConvDimensionNumbers
 from functrans.lax.convolution import conv as conv
 from functrans.lax.convolution import conv_dimension_numbers as conv_dimension_numbers

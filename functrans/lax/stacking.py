@@ -23,7 +23,9 @@ def _stack_shape(*avals: ShapedArray, axis: int) -> ShapedArray:
     shape = avals[0].shape
     for i, a in enumerate(avals):
         if a.shape != shape:
-            raise errors.ShapeError(f"stack: operand {i} has shape {a.shape}, and operand 0 has {shape}: all must agree")
+            raise errors.ShapeError(
+                f"stack: operand {i} has shape {a.shape}, and operand 0 has {shape}: all must agree"
+            )
     return shaped((*shape[:axis], len(avals), *shape[axis:]), common_dtype("stack", avals), "array")
 
 

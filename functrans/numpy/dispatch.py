@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from functrans import errors
-from functrans.core.trace import Tracer, aval_of, current_trace
+from functrans.core.trace import Reference, Tracer, aval_of, current_trace
 from functrans.core.trace import is_array as is_array
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,6 +58,8 @@ def operand(x: Any, where: str = "functrans.numpy") -> Any:
         return x
     if isinstance(x, (list, tuple)):
         return _from_sequence(x, where)
+    if isinstance(x, Reference):
+        return x.read()
     if x is None:
         raise errors.ArgumentError(f"{where}: an array or a number is needed, got None")
     array = np.asarray(x)
@@ -70,7 +72,7 @@ def contains_tracer(x: Any) -> bool:
     """Whether a nest of lists and tuples holds a tracer."""
     if isinstance(x, (list, tuple)):
         return any(contains_tracer(item) for item in x)
-    return isinstance(x, Tracer)
+    return isinstance(x, (Tracer, Reference))
 
 
 stack_hook: list[Callable[[Sequence[Any]], Any]] = []

@@ -12,7 +12,7 @@ import numpy as np
 
 from functrans import errors, lax
 from functrans.core.structural import rebox
-from functrans.core.trace import ArrayOperators, Tracer, aval_of, is_array
+from functrans.core.trace import ArrayOperators, Tracer, is_array
 from functrans.numpy import dispatch
 from functrans.numpy import elementwise as ew
 from functrans.numpy.ufuncs import Ufunc
@@ -101,8 +101,8 @@ def _getitem(self: Any, index: Any) -> Any:
 def _setitem(self: Any, index: Any, value: Any) -> None:
     raise errors.DetachedWriteError(
         f"a traced array of type {self.aval} cannot be written to. Write x = x.at[index].set(value) (or .add, "
-        f".multiply, .min, .max) in place of x[index] = value; or decorate the function with @functrans.numpy_code, under which "
-        f"buffers made by NumPy may be filled in place"
+        f".multiply, .min, .max) in place of x[index] = value; or decorate the function with "
+        f"@functrans.numpy_code, under which buffers made by NumPy may be filled in place"
     )
 
 
@@ -121,15 +121,6 @@ def _iter(self: Any) -> Iterator[Any]:
 
 def _contains(self: Any, item: Any) -> Any:
     return bool(dispatch.functions[np.any](ew.equal(self, item)))
-
-
-def _float(method: str) -> Callable[..., Any]:
-    def convert(self: Any, *args: Any) -> Any:
-        raise errors.TracerConversionError(
-            f"{method}() needs the contents of a traced value of type {self.aval}. Use functrans.numpy.{method}"
-        )
-
-    return convert
 
 
 def _round(self: Any, ndigits: int | None = None) -> Any:
@@ -344,6 +335,3 @@ def install() -> None:
         members.setdefault(function.__name__, _method(function))
     for name, member in members.items():
         setattr(ArrayOperators, name, member)
-
-
-__all__ = ["aval_of", "install"]

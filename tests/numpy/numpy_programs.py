@@ -379,7 +379,13 @@ def functions_of_lists(x: Any) -> Any:
 
 @program
 def joiners(x: Any) -> Any:
-    return np.r_[x[0], x, 1.0, 0:3], np.c_[x, x**2], np.r_["0,2", x, x], np.c_[np.arange(4), x], np.r_[x[0] : x[0] + 2 : 3j]
+    return (
+        np.r_[x[0], x, 1.0, 0:3],
+        np.c_[x, x**2],
+        np.r_["0,2", x, x],
+        np.c_[np.arange(4), x],
+        np.r_[x[0] : x[0] + 2 : 3j],
+    )
 
 
 @program
@@ -392,12 +398,20 @@ def vectorized(x: Any) -> Any:
 
 @program
 def along_an_axis(x: Any) -> Any:
-    return np.apply_along_axis(lambda row: row * row[0], 1, x.reshape(2, 2)), np.apply_along_axis(np.sum, 0, x.reshape(2, 2))
+    return np.apply_along_axis(lambda row: row * row[0], 1, x.reshape(2, 2)), np.apply_along_axis(
+        np.sum, 0, x.reshape(2, 2)
+    )
 
 
 @program
 def python_math(x: Any) -> Any:
-    return math.sin(x[0]), exponential(x[1]) * math.pi, math.sqrt(x[2] ** 2 + 1), math.log(abs(x[3]) + 2, 2), math.hypot(x[0], 3)
+    return (
+        math.sin(x[0]),
+        exponential(x[1]) * math.pi,
+        math.sqrt(x[2] ** 2 + 1),
+        math.log(abs(x[3]) + 2, 2),
+        math.hypot(x[0], 3),
+    )
 
 
 @program

@@ -83,7 +83,9 @@ def step(rng: random.Random, x: Any, arrays: list[Any]) -> None:
     elif kind == 3:
         arrays.append(a.reshape(extents(rng, a.size)))
     elif kind == 4:
-        arrays.append(rng.choice([lambda: a.T, lambda: a.ravel(), lambda: np.flip(a), lambda: a.copy(), lambda: a[None]])())
+        arrays.append(
+            rng.choice([lambda: a.T, lambda: a.ravel(), lambda: np.flip(a), lambda: a.copy(), lambda: a[None]])()
+        )
     elif kind == 5:
         arrays.append(np.array(a * 0.5 + x[0]))
     elif kind == 6:

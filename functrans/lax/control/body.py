@@ -22,7 +22,7 @@ from functrans.core.tree import describe_mismatch, tree_flatten, tree_flatten_wi
 from functrans.core.tree_paths import keystr
 from functrans.core.treedef import PyTreeDef
 from functrans.lax.control.region import results_fitted
-from functrans.util.cache import LRU
+from functrans.util.cache import Bounded
 
 
 def name_of(f: Any) -> str:
@@ -151,7 +151,7 @@ class Body(NamedTuple):
         return self.jaxpr.out_avals
 
 
-_bodies: LRU[list[Traced]] = LRU(512)
+_bodies: Bounded[list[Traced]] = Bounded(512)
 _KEPT = 8
 
 
@@ -209,7 +209,7 @@ def _trace(
         if structure is None:
             compared.append(place)
             continue
-        kinds = tuple(array_type(x) or guard_of(x) for x in leaves)
+        kinds = tuple(array_type(x) or guard_of(x, ()) for x in leaves)
         leaves = [capture(x) if is_captured_array(x) else x for x in leaves]
         hidden.append(Hidden(place, structure, kinds))
         values[place] = structure.unflatten(leaves)
@@ -231,7 +231,7 @@ def _trace(
     used = used_inputs(raw)[: len(inputs)]
     kept = [v for v, u in zip(raw.invars, used, strict=False) if u]
     jaxpr, consts = raw.replace(invars=(*kept, *raw.invars[len(inputs) :])).hoisted()
-    guards = tuple((place, guard_of(captured.read(place))) for place in compared)
+    guards = tuple((place, guard_of(captured.read(place), raw.consts)) for place in compared)
     return Traced(jaxpr, consts, tuple(hidden), tuple(used), guards, out_tree)
 
 
@@ -259,7 +259,7 @@ def _flatten_result(where: str, out: Any) -> tuple[list[Any], PyTreeDef]:
 
 # -- carries ------------------------------------------------------------------------------------------------------
 
-_BOXES = ("python", "numpy", "array")
+BOXES = ("python", "numpy", "array")
 
 
 def carried(where: str, label: str, carry: Any, now: ShapedArray, out: ShapedArray, i: int, settled: bool) -> ShapedArray:
@@ -271,7 +271,7 @@ def carried(where: str, label: str, carry: Any, now: ShapedArray, out: ShapedArr
     if now == out:
         return now
     if now.shape == out.shape:
-        box = max(now.box, out.box, key=_BOXES.index) if settled else out.box
+        box = max(now.box, out.box, key=BOXES.index) if settled else out.box
         if now.dtype == out.dtype:
             if out.box == "python" and not now.box == "python":
                 return now

@@ -1,4 +1,4 @@
-"""``scan``: a loop of known length that carries a state, reads slices and collects results; and ``map`` on top of it."""
+"""``scan``: a loop of known length that carries a state, reads slices and collects results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from functrans import errors
 from functrans.config import any_mode, config
 from functrans.core.avals import ShapedArray, shaped
-from functrans.core.capture import Rebuild, transformation
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Eqn, Jaxpr, Var, dce, used_inputs
 from functrans.core.primitive import BatchAxis, Primitive, Undefined, Zero
@@ -555,12 +554,13 @@ def scan(
     np.float64(12.0)
     """
     check_function("scan", "f", f)
-    return _scan(f"scan({name_of(f)})", f, init, xs, length, reverse, unroll)
+    return run_scan(f"scan({name_of(f)})", f, init, xs, length, reverse, unroll)
 
 
-def _scan(
+def run_scan(
     where: str, f: Callable[[Any, Any], Any], init: Any, xs: Any, length: Any, reverse: Any, unroll: Any
 ) -> tuple[Any, Any]:
+    """``scan`` on behalf of a public function, which messages call ``where``."""
     carry, carry_tree = flatten_operands(where, "init", init)
     slices, xs_tree = flatten_operands(where, "xs", xs)
     n = _length(where, "xs", xs, slices, length)
@@ -601,33 +601,3 @@ def _stepwise(f: Callable[[Any, Any], Any], carry: Any, xs: Any, length: int, re
 
 def _row(value: Any) -> Any:
     return materialize(BatchAxis(1), value, None)
-
-
-def _mapped(f: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-    def step(_: None, x: Any) -> tuple[None, Any]:
-        return None, f(x)
-
-    return transformation(step, f, Rebuild(_mapped))
-
-
-def map(f: Callable[[Any], Any], xs: Any) -> Any:  # noqa: A001 - the field's name for it
-    """``f`` of each slice of ``xs`` along the leading axis, one after another, the results stacked.
-
-    It gives what ``vmap(f)(xs)`` gives, with the memory of one example at a time.
-
-    Args:
-        f: a function of one slice.
-        xs: a pytree of arrays with leading axes of one extent.
-
-    Returns:
-        What ``f`` returns, each array with a leading axis more.
-
-    >>> import numpy as np, functrans as ft
-    >>> ft.lax.map(lambda row: row * np.sum(row), np.array([[1.0, 2.0], [3.0, 4.0]]))
-    array([[ 3.,  6.],
-           [21., 28.]])
-    """
-    check_function("map", "f", f)
-    where = f"map({name_of(f)})"
-    flatten_operands(where, "xs", xs)
-    return _scan(where, _mapped(f), None, xs, None, False, 1)[1]

@@ -139,7 +139,7 @@ class Buffer(Reference):
     def aval(self) -> ShapedArray:
         return shaped(self.shape, dtypes.canonical(self.dtype), "array")
 
-    # -- reading ------------------------------------------------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------------------------------------
 
     def read(self) -> Any:
         """The elements as an operand: an array or a traced value that no later store changes."""
@@ -222,7 +222,7 @@ class Buffer(Reference):
         found = self.storage.noted(self.positions()[idx]) if self.part else None
         return lift(lax.index(self.read(), idx) if found is None else found)
 
-    # -- writing --------------------------------------------------------------------------------------------------------
+    # -- writing ----------------------------------------------------------------------------------------------------
 
     def __setitem__(self, idx: Any, value: Any) -> None:
         idx, static = plain_index(idx)
@@ -300,7 +300,7 @@ class Buffer(Reference):
         else:
             self.storage.put(self.positions(), value)
 
-    # -- conversions ---------------------------------------------------------------------------------------------------
+    # -- conversions ------------------------------------------------------------------------------------------------
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         value = self.read()
@@ -327,7 +327,7 @@ def _address(array: np.ndarray) -> int:
     return address
 
 
-# -- between plain values and buffers -----------------------------------------------------------------------------------
+# -- between plain values and buffers -------------------------------------------------------------------------------
 
 
 def lift(value: Any, lent: bool = True, recipe: Callable[[], Any] | None = None) -> Any:

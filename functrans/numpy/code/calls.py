@@ -84,7 +84,7 @@ def _arrays(tree: Any) -> list[np.ndarray]:
     return [a for part in tree.values() for a in _arrays(part)] if isinstance(tree, dict) else []
 
 
-# -- out= -----------------------------------------------------------------------------------------------------------------
+# -- out= -----------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=512)
@@ -93,7 +93,9 @@ def _out_position(func: Any) -> int | None:
         parameters = inspect.signature(func).parameters
     except (TypeError, ValueError):
         return None
-    positional = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_ONLY or p.kind is p.POSITIONAL_OR_KEYWORD]
+    positional = [
+        p.name for p in parameters.values() if p.kind is p.POSITIONAL_ONLY or p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
     return positional.index("out") if "out" in positional else None
 
 
@@ -127,14 +129,16 @@ def fill(func: Any, out: Any, result: Any, casting: Any = "same_kind", where: An
             f"{casting!r}"
         )
     if aval.shape != out.shape and np.broadcast_shapes(aval.shape, out.shape) != out.shape:
-        raise errors.ShapeError(f"{name}: a result of shape {aval.shape} does not fit into an array of shape {out.shape}")
+        raise errors.ShapeError(
+            f"{name}: a result of shape {aval.shape} does not fit into an array of shape {out.shape}"
+        )
     traced = not out.concrete or isinstance(result, Tracer)
     out.check_write(traced)
     out.assign(stored(result, out.dtype) if traced else result)
     return out
 
 
-# -- ufuncs ---------------------------------------------------------------------------------------------------------------
+# -- ufuncs ---------------------------------------------------------------------------------------------------------
 
 
 def ufunc_call(ufunc: np.ufunc, method: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -265,7 +269,7 @@ def in_place(ufunc: np.ufunc, target: Buffer, other: Any) -> Buffer:
     return target
 
 
-# -- functions that make arrays from nothing ----------------------------------------------------------------------------
+# -- functions that make arrays from nothing ------------------------------------------------------------------------
 
 RECIPE_BYTES = 1 << 12
 """A constant larger than this is made anew by the compiled program instead of being stored in it."""
@@ -306,7 +310,9 @@ def _full_like(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **rest: Any
     ) -> Any:
         a = a if isinstance(a, (Buffer, Tracer)) else np.asanyarray(a)
-        return _make(np.full, (a.shape if shape is None else shape, fill_value, a.dtype if dtype is None else dtype), {})
+        return _make(
+            np.full, (a.shape if shape is None else shape, fill_value, a.dtype if dtype is None else dtype), {}
+        )
 
     return full_like(*args, **kwargs)
 
@@ -320,7 +326,7 @@ for _function in _LIKE:
     handlers[_function] = _make_like
 handlers[np.full_like] = _full_like
 
-# -- functions that may give their argument back -------------------------------------------------------------------------
+# -- functions that may give their argument back --------------------------------------------------------------------
 
 
 def _as_array(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -372,7 +378,7 @@ handlers |= {
     np.shares_memory: _share,
 }  # fmt: skip
 
-# -- functions that give views -------------------------------------------------------------------------------------------
+# -- functions that give views --------------------------------------------------------------------------------------
 
 
 def view_call(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -385,7 +391,9 @@ def view_call(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     found = func(frame, *others, **kwargs)
     many = isinstance(found, (list, tuple))
     traced = dispatch.functions.get(func)
-    plain_order = kwargs.get("order", "C") in ("C", "F") and not any(o in ("A", "K") for o in others if isinstance(o, str))
+    plain_order = kwargs.get("order", "C") in ("C", "F") and not any(
+        o in ("A", "K") for o in others if isinstance(o, str)
+    )
 
     def one(k: int, part: np.ndarray) -> Any:
         if part is frame:
@@ -419,7 +427,7 @@ for _function in (
 for _function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
     handlers[_function] = _each
 
-# -- functions that write ------------------------------------------------------------------------------------------------
+# -- functions that write -------------------------------------------------------------------------------------------
 
 
 def _write(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
@@ -475,4 +483,3 @@ def nan_to_num(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 handlers[np.nan_to_num] = nan_to_num
-

@@ -111,7 +111,7 @@ def _conversion(convert: Callable[[Any], Any]) -> Callable[[Buffer], Any]:
     return method
 
 
-# -- methods ----------------------------------------------------------------------------------------------------------------
+# -- methods --------------------------------------------------------------------------------------------------------
 
 _METHODS: tuple[Any, ...] = (
     np.sum, np.prod, np.mean, np.std, np.var, np.max, np.min, np.any, np.all, np.argmax, np.argmin, np.argsort,
@@ -168,7 +168,9 @@ def _fill(self: Buffer, value: Any) -> None:
 
 
 def _sort(self: Buffer, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> None:
-    self[...] = calls.call(np.sort, (self, axis), {} if kind is None and stable is None else {"kind": kind, "stable": stable})
+    self[...] = calls.call(
+        np.sort, (self, axis), {} if kind is None and stable is None else {"kind": kind, "stable": stable}
+    )
 
 
 def _partition(self: Buffer, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:
@@ -194,7 +196,11 @@ def _tolist(self: Buffer) -> Any:
 
 
 def _view(self: Buffer, dtype: Any = None, type: Any = None) -> Any:
-    if dtype is None or (not isinstance(dtype, builtin_type) and np.dtype(dtype) == self.dtype) or dtype is self.dtype.type:
+    if (
+        dtype is None
+        or (not isinstance(dtype, builtin_type) and np.dtype(dtype) == self.dtype)
+        or dtype is self.dtype.type
+    ):
         return self.view(self.frame().view(), lambda value: value)
     out = lift(self.frame().view(dtype).copy() if self.concrete else self.read().view(dtype))
     out.writeable = False
@@ -243,7 +249,7 @@ def _getattr(self: Buffer, name: str) -> Any:
     return getattr(self.read(), name)
 
 
-# -- attributes -------------------------------------------------------------------------------------------------------------
+# -- attributes -----------------------------------------------------------------------------------------------------
 
 
 def _parts(name: str) -> property:
@@ -358,7 +364,7 @@ class FunctionalUpdates:
         return update
 
 
-# -- protocols ---------------------------------------------------------------------------------------------------------------
+# -- protocols ------------------------------------------------------------------------------------------------------
 
 
 def _array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -390,7 +396,9 @@ def install() -> None:
     for convert in _CONVERSIONS:
         members[f"__{convert.__name__}__"] = _conversion(convert)
     for function in _METHODS:
-        members[function.__name__.removeprefix("a") if function in (np.max, np.min) else function.__name__] = _method(function)
+        members[function.__name__.removeprefix("a") if function in (np.max, np.min) else function.__name__] = _method(
+            function
+        )
     for name in ("sum", "prod", "mean", "var", "std", "any", "all"):
         masked[name] = _method(getattr(np, name))
     members |= {
@@ -417,5 +425,3 @@ def install() -> None:
         setattr(Buffer, name, member)
     for name, member in masked.items():
         setattr(Masked, name, member)
-
-

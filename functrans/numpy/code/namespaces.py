@@ -164,7 +164,7 @@ def _handed_over(value: Any) -> Any:
     return lower(value)
 
 
-# -- translation --------------------------------------------------------------------------------------------------------------
+# -- translation ----------------------------------------------------------------------------------------------------
 
 _numpy: dict[int, tuple[Any, Any]] = {}
 """The stand-ins for members of NumPy, by identity. They are as many as NumPy has members."""

@@ -23,7 +23,6 @@ from functrans.core.trace import Tracer
 from functrans.numpy.code.buffer import lift_foreign
 from functrans.numpy.code.entry import entered, leave
 from functrans.numpy.code.mirror import mirror, settle
-from functrans.numpy.code.specials import specials
 from functrans.numpy.code.namespaces import (
     MATH,
     LibraryStand,
@@ -33,6 +32,7 @@ from functrans.numpy.code.namespaces import (
     translate_math,
     translate_numpy,
 )
+from functrans.numpy.code.specials import specials
 
 _MISSING: Any = object()
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
@@ -128,7 +128,7 @@ class Rebinder:
             return False
         return not (isinstance(value, types.FunctionType) and value.__closure__)
 
-    # -- translation --------------------------------------------------------------------------------------------------
+    # -- translation ------------------------------------------------------------------------------------------------
 
     def concerns(self, value: Any) -> bool:
         """Whether a value may need translation."""

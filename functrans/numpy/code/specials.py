@@ -14,7 +14,7 @@ from functrans.numpy import dispatch
 from functrans.numpy.code.buffer import Buffer, holds_traced, lift, lower
 from functrans.numpy.code.calls import call, handlers
 
-# -- r_ and c_ ------------------------------------------------------------------------------------------------------------
+# -- r_ and c_ ------------------------------------------------------------------------------------------------------
 
 
 class Joiner:
@@ -88,7 +88,7 @@ class Grid:
         return lift(self.original[lower(key)], lent=False)
 
 
-# -- ndarray ------------------------------------------------------------------------------------------------------------------
+# -- ndarray --------------------------------------------------------------------------------------------------------
 
 
 class _NDArrayType(type):
@@ -114,7 +114,7 @@ class NDArray(metaclass=_NDArrayType):
     """``np.ndarray``, of which tracked arrays are instances."""
 
 
-# -- loops -------------------------------------------------------------------------------------------------------------------
+# -- loops ----------------------------------------------------------------------------------------------------------
 
 
 class Vectorized:
@@ -213,4 +213,3 @@ specials: dict[int, Any] = {
     )
 }
 """What stands in for an object of NumPy, by its identity."""
-

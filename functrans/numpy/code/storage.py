@@ -16,6 +16,7 @@ import numpy as np
 
 from functrans import errors, lax
 from functrans.core.avals import ShapedArray, shaped
+from functrans.core.stage import JaxprTrace
 from functrans.core.structural import broadcast_to, convert, rebox
 from functrans.core.trace import Trace, aval_of, current_trace, reset_trace, set_trace
 from functrans.lax.scatter import scatter
@@ -38,6 +39,16 @@ def under(trace: Trace | None, compute: Callable[[], Any]) -> Any:
         reset_trace(token)
 
 
+def _records() -> bool:
+    """Whether a program is being recorded, in which an array would stand as a constant."""
+    trace = current_trace()
+    while trace is not None:
+        if isinstance(trace, JaxprTrace):
+            return True
+        trace = trace.parent
+    return False
+
+
 class Storage:
     """The elements that a buffer and its views share, in C order.
 
@@ -51,9 +62,13 @@ class Storage:
         recipe: how to make the same elements as a traced value, while nothing has been stored.
     """
 
-    __slots__ = ("_blank", "_grid", "array", "dtype", "lent", "owner", "pieces", "recipe", "shape", "trace", "value")
+    __slots__ = (
+        "_blank", "_grid", "_recorded", "array", "dtype", "lent", "owner", "pieces", "recipe", "shape", "trace", "value",
+    )  # fmt: skip
 
-    def __init__(self, value: Any, *, owner: str = "", lent: bool = True, recipe: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, value: Any, *, owner: str = "", lent: bool = True, recipe: Callable[[], Any] | None = None
+    ) -> None:
         concrete = isinstance(value, np.ndarray)
         self.array: np.ndarray | None = value if concrete else None
         self.value: Any = None if concrete else value
@@ -66,6 +81,7 @@ class Storage:
         self.recipe = recipe
         self._blank: np.ndarray | None = None
         self._grid: np.ndarray | None = None
+        self._recorded: tuple[Trace | None, Any] | None = None
 
     @property
     def size(self) -> int:
@@ -95,21 +111,29 @@ class Storage:
             self._grid = np.arange(self.size)
         return self._grid
 
-    # -- reading ------------------------------------------------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------------------------------------
 
     def whole(self) -> Any:
         """All elements, as an operand that no later store changes."""
         if self.array is not None:
             if self.owner:
                 return self.array
-            if self.recipe is not None and current_trace() is not None:
-                return self.recipe()
+            if self.recipe is not None and _records():
+                return self._made()
             self.lent = True
             view = self.array.view()
             view.flags.writeable = False
             return view
         self.join()
         return self.value
+
+    def _made(self) -> Any:
+        """The elements made anew by the program that is being recorded."""
+        trace = current_trace()
+        if self._recorded is None or self._recorded[0] is not trace:
+            assert self.recipe is not None
+            self._recorded = trace, self.recipe()
+        return self._recorded[1]
 
     def element(self, position: int) -> Any:
         """One element of a traced storage."""
@@ -145,7 +169,7 @@ class Storage:
             )
         self.value = under(self.trace, lambda: pieces.joined(self.value, self.shape))
 
-    # -- writing -----------------------------------------------------------------------------------------------------
+    # -- writing ----------------------------------------------------------------------------------------------------
 
     def check_owner(self, traced: bool) -> None:
         """Raise where a store would not be seen where it should be, or would lose a derivative."""
@@ -158,12 +182,11 @@ class Storage:
             )
         trace = current_trace()
         if trace is not self.trace:
-            kind = type(trace).__name__.removesuffix("Trace").lower() if trace is not None else "code after it"
             raise errors.DetachedWriteError(
-                f"a buffer of type {self.aval} was made outside of the function that writes to it now, which is "
-                f"transformed by itself ({kind}): the store would be seen only while it is traced. Return the values and "
-                f"store them outside; in a loop body make the buffer a part of the carry, and return what is to be the "
-                f"next one"
+                f"an array of type {self.aval} was made outside of the function that writes to it now, which is "
+                f"transformed by itself{_name_of(trace)}: the store would be made once, while that function is traced. "
+                f"Return the values from it and store them outside; in a loop body make the array a part of the carry "
+                f"and return what it is to be in the next step"
             )
 
     def writeable(self) -> np.ndarray:
@@ -221,11 +244,20 @@ def fit_to(value: Any, region: tuple[int, ...]) -> Any:
     if extra > 0 and shape[:extra] == (1,) * extra:
         value = lax.reshape(value, shape[extra:])
         shape = shape[extra:]
-    if len(shape) > len(region) or any(a not in (1, b) for a, b in zip(reversed(shape), reversed(region), strict=False)):
+    pairs = zip(reversed(shape), reversed(region), strict=False)
+    if len(shape) > len(region) or any([a not in (1, b) for a, b in pairs]):
         raise errors.ShapeError(
             f"could not broadcast a value of shape {aval_of(value).shape} into a region of shape {region}"
         )
     return value
+
+
+_TRANSFORMATIONS = {"BatchTrace": "vmap", "LinearizeTrace": "grad", "JVPTrace": "jvp", "JitTrace": "jit"}
+
+
+def _name_of(trace: Trace | None) -> str:
+    name = _TRANSFORMATIONS.get(type(trace).__name__)
+    return "" if name is None else f" ({name})"
 
 
 class Pieces:
