@@ -53,6 +53,12 @@ class JitTrace(JaxprTrace):
             self.origins[out.payload] = origins
         return result
 
+    def known(self, tracer: Tracer) -> Any:
+        value = self.concrete(tracer)
+        if value is None and (origins := self.origins.get(tracer.payload)) is not None:
+            raise Demand(origins)
+        return value
+
     def need(self, tracer: Tracer, error: Any, use: str) -> Any:
         origins = self.origins.get(tracer.payload)
         if origins is not None:

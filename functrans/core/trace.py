@@ -52,6 +52,13 @@ class Trace:
         """The concrete value inside a tracer, or None where there is none."""
         return None
 
+    def known(self, tracer: Tracer) -> Any:
+        """The value inside a tracer on which a shape depends, or None where it cannot be had.
+
+        A trace that can start again with an input made static does so.
+        """
+        return self.concrete(tracer)
+
     def origin(self, tracer: Tracer) -> str:
         """A sentence about where the tracer came from, for error messages."""
         return ""
@@ -255,6 +262,8 @@ class Tracer(ArrayOperators):
         return self.trace.need(self, error, use) if value is None else value
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if not self.trace.differentiates and self.trace.concrete(self) is None:
+            self.trace.known(self)
         raise errors.TracerArrayError(
             f"a traced value of type {self.aval} was handed to code that needs a NumPy array: an extension module, "
             f"np.array([...]) or np.asarray of it, an assignment into a NumPy array, or an index `table[i]` into one. "
@@ -307,6 +316,11 @@ def aval_of(value: Any) -> ShapedArray:
             else f"an array or a number is needed, got an object of type {type(value).__name__}"
         )
     return aval
+
+
+def known(value: Any) -> Any:
+    """The contents of a value on which a shape depends: the value itself if it is concrete, None if unknown."""
+    return value.trace.known(value) if isinstance(value, Tracer) else value
 
 
 def is_array(value: Any) -> bool:

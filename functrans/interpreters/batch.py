@@ -12,7 +12,7 @@ from functrans.core.jaxpr import Jaxpr
 from functrans.core.primitive import BatchAxis, Params, Primitive, Trait
 from functrans.core.stage import stage
 from functrans.core.structural import broadcast, convert, move_axis
-from functrans.core.trace import Trace, Tracer, aval_of, current_trace, reset_trace, set_trace
+from functrans.core.trace import Trace, Tracer, aval_of, current_trace, known, reset_trace, set_trace
 from functrans.util.cache import WeakMemo
 
 Dims = Sequence[int | None]
@@ -48,6 +48,10 @@ class BatchTrace(Trace):
         if dim is not None:
             return None
         return array.trace.concrete(array) if isinstance(array, Tracer) else array
+
+    def known(self, tracer: Tracer) -> Any:
+        array, dim = tracer.payload
+        return known(array) if dim is None else None
 
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
         arrays: Sequence[Any]

@@ -10,7 +10,7 @@ from functrans.core.jaxpr import Jaxpr
 from functrans.core.primitive import Params, Primitive, Zero
 from functrans.core.stage import stage
 from functrans.core.structural import instantiate
-from functrans.core.trace import Trace, Tracer, aval_of, current_trace, reset_trace, reverse_mode, set_trace
+from functrans.core.trace import Trace, Tracer, aval_of, current_trace, known, reset_trace, reverse_mode, set_trace
 from functrans.util.cache import WeakMemo
 
 
@@ -47,6 +47,9 @@ class JVPTrace(Trace):
     def concrete(self, tracer: Tracer) -> Any:
         primal = tracer.payload[0]
         return primal.trace.concrete(primal) if isinstance(primal, Tracer) else primal
+
+    def known(self, tracer: Tracer) -> Any:
+        return known(tracer.payload[0])
 
     def need(self, tracer: Tracer, error: Any, use: str) -> Any:
         primal = tracer.payload[0]

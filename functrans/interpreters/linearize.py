@@ -28,6 +28,7 @@ from functrans.core.trace import (
     aval_of,
     current_source,
     current_trace,
+    known,
     reset_trace,
     reverse_mode,
     set_trace,
@@ -344,6 +345,9 @@ class LinearizeTrace(Trace):
     def concrete(self, tracer: Tracer) -> Any:
         primal = tracer.payload[0]
         return primal.trace.concrete(primal) if isinstance(primal, Tracer) else primal
+
+    def known(self, tracer: Tracer) -> Any:
+        return known(tracer.payload[0])
 
     def need(self, tracer: Tracer, error: Any, use: str) -> Any:
         primal = tracer.payload[0]

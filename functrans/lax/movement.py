@@ -9,7 +9,7 @@ import builtins
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from functrans.core.structural import check_axes, move_axis, rebox, shift_axes
 from functrans.core.structural import transpose as transpose
 from functrans.core.trace import aval_of
 from functrans.lax.families import movement
-from functrans.lax.static import normalize_axes, normalize_axis, normalize_shape, static_extents
+from functrans.lax.static import is_sequence, normalize_axes, normalize_axis, normalize_shape, static_extents
 
 
 def like(ct: Any, x: Undefined) -> Any:
@@ -226,7 +226,7 @@ def expand_dims(x: Any, dims: Any) -> Any:
     (1, 3, 1)
     """
     aval = aval_of(x)
-    count = len(tuple(dims)) if isinstance(dims, Iterable) else 1
+    count = len(tuple(dims)) if is_sequence(dims) else 1
     axes = normalize_axes("expand_dims", dims, aval.ndim + count, "dims")
     return x if not axes and aval.box == "array" else expand_dims_p.bind(x, dims=axes)
 

@@ -24,7 +24,7 @@ from functrans.lax.creation import filled
 from functrans.lax.families import movement
 from functrans.lax.movement import like
 from functrans.lax.selection import select
-from functrans.lax.static import common_dtype, normalize_axis, static_extents
+from functrans.lax.static import common_dtype, is_sequence, normalize_axis, static_extents
 
 Padding = tuple[tuple[int, int, int], ...]
 
@@ -474,8 +474,8 @@ def roll(x: Any, shift: Any, axis: Any) -> Any:
     >>> roll(np.arange(5), 2, 0)
     array([3, 4, 0, 1, 2])
     """
-    axes = tuple(axis) if isinstance(axis, Iterable) else (axis,)
-    shifts = tuple(shift) if isinstance(shift, Iterable) else (shift,) * len(axes)
+    axes = tuple(axis) if is_sequence(axis) else (axis,)
+    shifts = tuple(shift) if is_sequence(shift) else (shift,) * len(axes)
     if len(shifts) != len(axes):
         raise errors.ShapeError(f"roll: there are {len(shifts)} shifts for {len(axes)} axes")
     shape = aval_of(x).shape

@@ -13,6 +13,11 @@ from functrans.core.jaxpr import SizeVar
 from functrans.core.structural import elementwise_aval
 
 
+def is_sequence(value: Any) -> bool:
+    """Whether a static argument is several: a tuple, a list, a vector; not a number, be it a traced one."""
+    return type(value) is tuple or (isinstance(value, Iterable) and getattr(value, "shape", None) != ())
+
+
 def normalize_axis(name: str, axis: Any, ndim: int, argument: str = "axis") -> int:
     """An axis counted from the front; ShapeError where there is no such axis."""
     index = operator.index(axis)
@@ -25,7 +30,7 @@ def normalize_axes(name: str, axes: Any, ndim: int, argument: str = "axes") -> t
     """Distinct axes counted from the front, in increasing order; all of them for None, one for an int."""
     if axes is None:
         return tuple(range(ndim))
-    given = axes if type(axes) is tuple or isinstance(axes, Iterable) else (axes,)
+    given = axes if is_sequence(axes) else (axes,)
     found = tuple(sorted([normalize_axis(name, a, ndim, argument) for a in given]))
     if len(set(found)) != len(found):
         raise errors.ShapeError(f"{name}: {argument}={axes} names an axis twice")
@@ -34,7 +39,7 @@ def normalize_axes(name: str, axes: Any, ndim: int, argument: str = "axes") -> t
 
 def static_extents(shape: Any) -> tuple[Any, ...]:
     """The extents of a shape as ints, of a vector for one int; a length known only at run time stays what it is."""
-    extents = shape if type(shape) is tuple or isinstance(shape, Iterable) else (shape,)
+    extents = shape if is_sequence(shape) else (shape,)
     return tuple([e if type(e) is int or isinstance(e, SizeVar) else operator.index(e) for e in extents])
 
 

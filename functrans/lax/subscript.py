@@ -17,7 +17,7 @@ import numpy as np
 from functrans import errors
 from functrans.core.avals import Shape, is_device_array
 from functrans.core.structural import broadcast, convert, rebox
-from functrans.core.trace import Tracer, aval_of
+from functrans.core.trace import Tracer, aval_of, known
 from functrans.lax.compare import bitwise_and, ge, lt
 from functrans.lax.gather import Mode, natural_place, out_of_bounds, take_index_p, taken_shape
 from functrans.lax.indexing import FULL, BasicIndex, Entry, basic_index_p, basic_shape, canonical_slice
@@ -200,8 +200,8 @@ def _classify_array(e: Any, shape: Shape, axis: int) -> list[_Item]:
         raise _bad_entry(e)
     if ndim:
         return [_Item("array", e)]
-    known = _concrete(e) if isinstance(e, Tracer) else e
-    return [_Item("scalar", e) if known is None else _Item("int", int(known))]
+    inside = _concrete(e) if isinstance(e, Tracer) else e
+    return [_Item("scalar", e) if inside is None else _Item("int", int(inside))]
 
 
 def _classify_mask(mask: Any, shape: Shape, axis: int) -> list[_Item]:
@@ -211,16 +211,16 @@ def _classify_mask(mask: Any, shape: Shape, axis: int) -> list[_Item]:
             f"index: a mask of shape {tuple(mask.shape)} does not fit the axes of shape {covered} that it stands for, "
             f"in an array of shape {shape}"
         )
-    known = _concrete(mask)
-    if known is None:
+    inside = known(mask)
+    if inside is None:
         raise errors.IndexingError(
             f"index: how many elements a traced mask of type {aval_of(mask)} selects is not known while tracing, so "
             f"the result would have no shape. {mask.describe_origin()}Write functrans.numpy.where(mask, x, 0) in place "
             f"of x[mask], or give the number of elements: x[functrans.numpy.nonzero(mask, size=...)]"
         )
-    if known.ndim == 0:
-        return [_Item("flag", int(known))]
-    return [_Item("array", i) for i in known.nonzero()]
+    if inside.ndim == 0:
+        return [_Item("flag", int(inside))]
+    return [_Item("array", i) for i in inside.nonzero()]
 
 
 def _index_list(entries: Any) -> Any:

@@ -13,7 +13,7 @@ from functrans import errors
 from functrans.core.avals import Shape, ShapedArray, shaped
 from functrans.core.primitive import BatchAxis, Primitive, Sample
 from functrans.core.structural import broadcast_shapes, convert
-from functrans.core.trace import Tracer, aval_of, is_array
+from functrans.core.trace import Tracer, aval_of, is_array, known
 from functrans.lax.arithmetic import sub
 from functrans.lax.at import at
 from functrans.lax.compare import eq, ne
@@ -218,14 +218,14 @@ def nonzero(x: Any, size: int | None = None, fill_value: Any = None) -> tuple[An
     (array([ 1,  3, -1]),)
     """
     if size is None:
-        known = x.trace.concrete(x) if isinstance(x, Tracer) else x
-        if known is None:
+        inside = known(x)
+        if inside is None:
             raise errors.ConcretizationError(
                 f"nonzero: how many elements of a traced array of type {aval_of(x)} are not zero is not known while "
                 f"tracing. {x.describe_origin()}Give the number: nonzero(x, size=...), or use "
                 f"functrans.numpy.where(x, a, b) with three arguments"
             )
-        return tuple(known.nonzero() if hasattr(known, "nonzero") else np.asarray(known).nonzero())
+        return tuple(inside.nonzero() if hasattr(inside, "nonzero") else np.asarray(inside).nonzero())
     shape = aval_of(x).shape
     if not shape:
         raise errors.ShapeError("nonzero: an array without axes has no places. Use functrans.numpy.atleast_1d(x)")

@@ -11,6 +11,7 @@ import numpy as np
 from functrans import errors, lax
 from functrans.core.structural import broadcast_shapes, rebox
 from functrans.core.trace import Tracer, aval_of
+from functrans.core.trace import known as inside
 from functrans.lax.static import normalize_axes, normalize_axis
 from functrans.numpy.dispatch import contains_tracer, operand
 
@@ -78,14 +79,14 @@ def known(name: str, what: str, x: Any, mend: str) -> Any:
     Raises:
         ConcretizationError: it is not known while tracing.
     """
-    value = concrete(operand(x, name))
+    value = inside(operand(x, name))
     if value is None:
         origin = f"{x.describe_origin()}" if isinstance(x, Tracer) else ""
         raise errors.ConcretizationError(
             f"{name}: the shape of the result depends on the contents of {what}, a traced value of type "
             f"{aval_of(operand(x, name))}, which are not known while its function is being traced. {origin}{mend}"
         )
-    return value
+    return np.asarray(value)
 
 
 def since(version: str, name: str) -> Any:

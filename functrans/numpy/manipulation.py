@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from functrans.core import dtypes
 from functrans.core.structural import broadcast_shapes as _common_shape
 from functrans.core.structural import convert, move_axis, rebox
 from functrans.core.trace import aval_of
-from functrans.lax.static import normalize_axes, normalize_axis, normalize_shape
+from functrans.lax.static import is_sequence, normalize_axes, normalize_axis, normalize_shape
 from functrans.numpy.arguments import known
 from functrans.numpy.dispatch import implements, operand
 
@@ -73,7 +72,7 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None
     x = operand(a, "reshape")
     if check_order("reshape", order) == "C":
         return as_method(lax.reshape(x, shape), x)
-    target = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+    target = tuple(shape) if is_sequence(shape) else (shape,)
     return as_method(_reversed_axes(lax.reshape(_reversed_axes(x), target[::-1])), x)
 
 
@@ -169,7 +168,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
 
 
 def _axis_tuple(name: str, axis: Any, n: int, argument: str) -> tuple[int, ...]:
-    given = axis if isinstance(axis, Iterable) else (axis,)
+    given = axis if is_sequence(axis) else (axis,)
     axes = tuple(normalize_axis(name, d, n, argument) for d in given)
     if len(set(axes)) != len(axes):
         raise errors.ShapeError(f"{name}: {argument}={axis} names an axis twice")
@@ -280,11 +279,11 @@ def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     """The elements moved on, what leaves at the end coming in at the front; see ``numpy.roll``."""
     x = operand(a, "roll")
-    shifts = np.asarray(shift).ravel().tolist() if isinstance(shift, Iterable) else [operator.index(shift)]
+    shifts = np.asarray(shift).ravel().tolist() if is_sequence(shift) else [operator.index(shift)]
     if axis is None:
         extents = aval_of(x).shape
         return lax.reshape(lax.roll(ravel(x), sum(shifts), 0), extents) if extents else rebox(x, "array")
-    axes = tuple(axis) if isinstance(axis, Iterable) else (axis,)
+    axes = tuple(axis) if is_sequence(axis) else (axis,)
     if len(shifts) != len(axes):
         if 1 not in (len(shifts), len(axes)):
             raise errors.ShapeError(f"roll: there are {len(shifts)} shifts for {len(axes)} axes")
@@ -343,7 +342,7 @@ def sliding_window_view(
     x = operand(x, "sliding_window_view")
     n = aval_of(x).ndim
     windows = normalize_shape("sliding_window_view", window_shape)
-    given = range(n) if axis is None else axis if isinstance(axis, Iterable) else (axis,)
+    given = range(n) if axis is None else axis if is_sequence(axis) else (axis,)
     axes = [normalize_axis("sliding_window_view", d, n) for d in given]
     if len(axes) != len(windows):
         raise errors.ShapeError(f"sliding_window_view: there are {len(windows)} windows for {len(axes)} axes")

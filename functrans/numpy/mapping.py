@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from functrans import errors, lax
 from functrans.api.vmap import vmap
 from functrans.core.structural import broadcast_shapes, convert, move_axis
 from functrans.core.trace import aval_of, current_trace
-from functrans.lax.static import normalize_axis
+from functrans.lax.static import is_sequence, normalize_axis
 from functrans.numpy.dispatch import implements, operand
 from functrans.numpy.joining import unstack_axis
 from functrans.numpy.manipulation import expand_dims
@@ -42,7 +42,7 @@ def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Any:
     """A reduction applied over one axis after the other, which stay with extent 1; see ``numpy.apply_over_axes``."""
     x = operand(a, "apply_over_axes")
     ndim = aval_of(x).ndim
-    for axis in axes if isinstance(axes, Iterable) else (axes,):
+    for axis in axes if is_sequence(axes) else (axes,):
         at = normalize_axis("apply_over_axes", axis, ndim)
         out = func(x, at)
         if aval_of(out).ndim != ndim:

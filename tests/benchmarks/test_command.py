@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import worker
 from benchmarks.__main__ import main
 from benchmarks.workloads import WORKLOADS
 
@@ -49,6 +50,18 @@ def test_filter_and_repeat(tmp_path: Path) -> None:
     assert {name: (t["calls"], len(t["samples"])) for name, t in outcome["timings"].items()} == {
         "numpy": (1, 3)
     }
+
+
+def test_a_measuring_process_that_dies_is_reported_with_what_it_took(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def dead(request: worker.Request) -> worker.Group:
+        raise worker.WorkerFailed("the measuring process ended with status 9")
+
+    monkeypatch.setattr(worker, "start", dead)
+    assert main(["--quick", "--filter", "import/"]) == 1
+    text = capsys.readouterr().out
+    assert "not measured: import/library: the measuring process ended with status 9" in text
 
 
 def test_list_prints_the_names(capsys: pytest.CaptureFixture[str]) -> None:

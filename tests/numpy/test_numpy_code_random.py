@@ -109,7 +109,7 @@ def step(rng: random.Random, x: Any, arrays: list[Any]) -> None:
         arrays.append(np.sin(a) if a.ndim else np.array(np.sin(a)))
     # Numbers stay small, so that they can be compared with one tolerance.
     for array in arrays:
-        array[np.abs(array) > 4.0] *= 0.125
+        array[np.abs(array) > 3.9173] *= 0.125
 
 
 @ft.numpy_code
@@ -121,12 +121,48 @@ def run(x: Any, seed: int, length: int) -> list[Any]:
     return arrays
 
 
-@given(st.integers(0, 2**32), st.integers(1, 14))
-def test_values(seed: int, length: int) -> None:
-    expected = run(X, seed, length)
-    found, tangents = ft.jvp(lambda x: run(x, seed, length), (X,), (np.zeros(5),))
+def numpy_can(seed: int, length: int) -> bool:
+    """Whether NumPy runs the program: an operation may have made a number of an array, which takes no stores."""
+    try:
+        run(X, seed, length)
+    except TypeError:
+        return False
+    return True
+
+
+PROGRAMS = st.tuples(st.integers(0, 2**32), st.integers(1, 14)).filter(lambda p: numpy_can(*p))
+
+
+def close(found: Any, expected: Any) -> None:
     assert len(found) == len(expected)
-    for a, b, t in zip(found, expected, tangents, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
         assert a.shape == b.shape and a.dtype == b.dtype
-        np.testing.assert_array_equal(t, np.zeros(b.shape))
+
+
+@given(PROGRAMS)
+def test_values_and_derivatives(program: tuple[int, int]) -> None:
+    f = lambda x: run(x, *program)
+    direction = np.array([1.0, -0.5, 0.3, 2.0, 0.7])
+    found, tangents = ft.jvp(f, (X,), (direction,))
+    close(found, f(X))
+    step = 1e-6
+    differences = [(a - b) / (2 * step) for a, b in zip(f(X + step * direction), f(X - step * direction), strict=True)]
+    for t, d in zip(tangents, differences, strict=True):
+        np.testing.assert_allclose(t, d, rtol=1e-5, atol=1e-5)
+    weights = [np.cos(np.arange(float(a.size))).reshape(a.shape) for a in found]
+    value, pullback = ft.vjp(f, X)
+    close(value, found)
+    (gradient,) = pullback(weights)
+    inner = sum(np.sum(w * t) for w, t in zip(weights, tangents, strict=True))
+    np.testing.assert_allclose(gradient @ direction, inner, rtol=1e-9, atol=1e-9)
+
+
+@given(PROGRAMS)
+def test_compiled_and_batched(program: tuple[int, int]) -> None:
+    f = lambda x: run(x, *program)
+    close(ft.jit(f)(X), f(X))
+    xs = np.stack([X, X[::-1], 0.5 * X])
+    batch = ft.vmap(f)(xs)
+    for k, x in enumerate(xs):
+        close([b[k] for b in batch], f(x))

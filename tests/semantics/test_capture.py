@@ -299,3 +299,24 @@ def test_what_the_function_itself_changes_is_no_reason_to_trace_again() -> None:
     for _ in range(3):
         f(X)
     assert count == 1 and log == [1]
+
+
+def test_captured_arrays_become_static_where_a_shape_needs_their_contents() -> None:
+    mask, idx, x = np.array([True, False, True]), np.array([0, 1, 1]), np.arange(3.0)
+    programs: list[Any] = [
+        lambda x: x[mask],
+        lambda x: np.compress(mask, x),
+        lambda x: ft.numpy.bincount(idx, weights=x),
+        lambda x: np.repeat(x, idx),
+        lambda x: x[idx[0] : 2],
+        lambda x: (np.nonzero(mask)[0], x),
+        lambda x: x[np.flatnonzero(mask)],
+        lambda x: ft.numpy.zeros(idx[2]) + x[0],
+    ]
+    for f in programs:
+        for j, expected in ((ft.jit(f), f(x)), (ft.jit(lambda x, f=f: ft.tree.leaves(f(x))[0]), ft.tree.leaves(f(x))[0])):
+            for a, b in zip(ft.tree.leaves(j(x)), ft.tree.leaves(expected), strict=True):
+                np.testing.assert_array_equal(a, b)
+    f = ft.jit(lambda x: x[mask])
+    mask[1] = True
+    np.testing.assert_array_equal(f(x), x)

@@ -194,14 +194,11 @@ def _split(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
         return SplitEqn((), (eqn,))
     early = [not u for u in late]
     first = eqn._replace(
-        inputs=tuple(a for i, (a, e) in enumerate(zip(eqn.inputs, early, strict=True)) if e or i < n_cond),
+        inputs=tuple(a for a, e in zip(eqn.inputs, early, strict=True) if e),
         outs=tuple(o for o, g in zip(eqn.outs, grown, strict=True) if not g),
         params={
-            "cond": cond.replace(invars=[v for i, v in enumerate(cond.invars) if i < n_cond or not grown[i - n_cond]]),
-            "body": body.replace(
-                invars=[v for i, v in enumerate(body.invars) if early[n_cond + i]],
-                outvars=[v for v, g in zip(body.outvars, grown, strict=True) if not g],
-            ),
+            "cond": _keeping(cond, [*[True] * n_cond, *early[start:]]),
+            "body": _keeping(dce(body, early[start:]), early[n_cond:]),
             "n_cond": n_cond,
             "n_body": sum(early[n_cond:start]),
         },

@@ -18,7 +18,7 @@ from functrans import errors, lax
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.structural import broadcast_to, rebox
-from functrans.core.trace import Reference, Tracer, aval_of, is_array
+from functrans.core.trace import Reference, Tracer, aval_of, is_array, known
 from functrans.core.treedef import LEAF, NodeType, PyTreeDef, register
 from functrans.numpy.code.index import is_basic, plain_index, unknown_mask
 from functrans.numpy.code.masked import Masked
@@ -43,7 +43,8 @@ class Buffer(Reference):
     """
 
     __slots__ = (
-        "__weakref__", "_frame", "_layout", "_memory", "_natural", "_seen", "get", "parent", "part", "storage", "writeable",
+        "__weakref__", "_frame", "_layout", "_memory", "_natural", "_seen",
+        "get", "parent", "part", "storage", "writeable",
     )  # fmt: skip
     __array_priority__ = 2000.0
     __hash__ = None  # type: ignore[assignment]
@@ -209,7 +210,10 @@ class Buffer(Reference):
         idx, static = plain_index(idx)
         if not static:
             mask = unknown_mask(idx)
-            return lift(lax.index(self.read(), idx)) if mask is None else Masked.of(self.read(), mask)
+            if mask is None:
+                return lift(lax.index(self.read(), idx))
+            contents = known(mask)
+            return Masked.of(self.read(), mask) if contents is None else self[contents]
         if is_basic(idx):
             part = self.frame()[idx]
             if isinstance(part, np.ndarray):
@@ -375,9 +379,10 @@ def lift_result(value: Any, operands: Sequence[Any]) -> Any:
     frames = [b.frame() if type(b) is Buffer else b for b in operands if type(b) in (Buffer, np.ndarray)]
     if all([f.flags.c_contiguous for f in frames]):
         return lift(value)
-    flags = [["readonly"]] * len(frames) + [["writeonly", "allocate"]]
-    types: list[Any] = [None] * len(frames) + [np.uint8]
-    with np.nditer([*frames, None], ["zerosize_ok"], flags, types, itershape=value.aval.shape) as it:  # type: ignore[call-overload]
+    flags: Any = [["readonly"]] * len(frames) + [["writeonly", "allocate"]]
+    types: Any = [None] * len(frames) + [np.uint8]
+    operands = [*frames, None]
+    with np.nditer(operands, ["zerosize_ok"], flags, types, itershape=value.aval.shape) as it:
         allocated = it.operands[-1]
     return _lift_in_order(value, _memory_order(allocated))
 
@@ -463,7 +468,7 @@ def stored(value: Any, dtype: np.dtype[Any]) -> Any:
         value = np.asarray(value)
     if dtype.kind != "c" and aval_of(value).dtype.kind == "c":
         raise errors.DTypeError(
-            f"a value of type {aval_of(value)} cannot be stored in an array of dtype {dtype}: its imaginary part would be "
-            f"lost. Store value.real, or make the array complex (np.zeros(n, complex))"
+            f"a value of type {aval_of(value)} cannot be stored in an array of dtype {dtype}: its imaginary part would "
+            f"be lost. Store value.real, or make the array complex (np.zeros(n, complex))"
         )
     return value

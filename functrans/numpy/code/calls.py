@@ -29,6 +29,11 @@ handlers: dict[Any, Handler] = {}
 """What to do for the functions that do more than compute a new array."""
 
 
+def handle(handler: Handler, *functions: Any) -> None:
+    """Let a handler take the calls of some functions."""
+    handlers.update(dict.fromkeys(functions, handler))
+
+
 def call(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """A NumPy function of arguments that may be buffers."""
     handler = handlers.get(func)
@@ -125,8 +130,8 @@ def fill(func: Any, out: Any, result: Any, casting: Any = "same_kind", where: An
     aval = aval_of(result)
     if not np.can_cast(aval.dtype, out.dtype, casting):
         raise errors.DTypeError(
-            f"{name}: a result of dtype {aval.dtype} cannot be stored in an array of dtype {out.dtype} with casting rule "
-            f"{casting!r}"
+            f"{name}: a result of dtype {aval.dtype} cannot be stored in an array of dtype {out.dtype} with casting "
+            f"rule {casting!r}"
         )
     if aval.shape != out.shape and np.broadcast_shapes(aval.shape, out.shape) != out.shape:
         raise errors.ShapeError(
@@ -257,8 +262,8 @@ def fill_cast(func: Any, target: Buffer, idx: Any, new: Any) -> None:
     dtype = new.dtype if isinstance(new, (Buffer, Tracer, np.generic, np.ndarray)) else aval_of(new).dtype
     if not np.can_cast(dtype, target.dtype, "same_kind"):
         raise errors.DTypeError(
-            f"{func.__name__}: a result of dtype {dtype} cannot be stored in an array of dtype {target.dtype} with casting "
-            f"rule 'same_kind'"
+            f"{func.__name__}: a result of dtype {dtype} cannot be stored in an array of dtype {target.dtype} with "
+            f"casting rule 'same_kind'"
         )
     target[idx] = new
 
@@ -317,14 +322,13 @@ def _full_like(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return full_like(*args, **kwargs)
 
 
-for _function in (
-    np.zeros, np.ones, np.empty, np.full, np.arange, np.linspace, np.logspace, np.geomspace, np.eye, np.identity, np.tri,
-    np.indices, np.bartlett, np.blackman, np.hamming, np.hanning,
-):  # fmt: skip
-    handlers[_function] = _make
-for _function in _LIKE:
-    handlers[_function] = _make_like
-handlers[np.full_like] = _full_like
+handle(
+    _make,
+    np.zeros, np.ones, np.empty, np.full, np.arange, np.linspace, np.logspace, np.geomspace, np.eye, np.identity,
+    np.tri, np.indices, np.bartlett, np.blackman, np.hamming, np.hanning,
+)  # fmt: skip
+handle(_make_like, *_LIKE)
+handle(_full_like, np.full_like)
 
 # -- functions that may give their argument back --------------------------------------------------------------------
 
@@ -357,9 +361,9 @@ def _astype(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def _real(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    x = args[0] if args else kwargs["val"]
+    x: Any = args[0] if args else kwargs["val"]
     if type(x) is Buffer:
-        return x.real if func is np.real else x.imag
+        return getattr(x, func.__name__)
     return compute(func, args, kwargs)
 
 
@@ -372,11 +376,11 @@ def _share(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
     return shared
 
 
-handlers |= {
-    np.array: _array, np.asarray: _as_array, np.asanyarray: _as_array, np.ascontiguousarray: _as_array,
-    np.asfortranarray: _as_array, np.astype: _astype, np.real: _real, np.imag: _real, np.may_share_memory: _share,
-    np.shares_memory: _share,
-}  # fmt: skip
+handle(_array, np.array)
+handle(_as_array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)
+handle(_astype, np.astype)
+handle(_real, np.real, np.imag)
+handle(_share, np.may_share_memory, np.shares_memory)
 
 # -- functions that give views --------------------------------------------------------------------------------------
 
@@ -417,15 +421,14 @@ def _each(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return results[0] if len(results) == 1 else tuple(results)
 
 
-for _function in (
+handle(
+    view_call,
     np.reshape, np.ravel, np.transpose, np.permute_dims, np.matrix_transpose, np.swapaxes, np.moveaxis, np.rollaxis,
     np.squeeze, np.expand_dims, np.broadcast_to, np.flip, np.flipud, np.fliplr, np.rot90, np.split, np.array_split,
     np.hsplit, np.vsplit, np.dsplit, np.unstack, np.diagonal, np.diag, np.lib.stride_tricks.sliding_window_view,
     np.lib.stride_tricks.as_strided,
-):  # fmt: skip
-    handlers[_function] = view_call
-for _function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
-    handlers[_function] = _each
+)  # fmt: skip
+handle(_each, np.atleast_1d, np.atleast_2d, np.atleast_3d)
 
 # -- functions that write -------------------------------------------------------------------------------------------
 
@@ -452,8 +455,7 @@ def _write(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     target.assign(stored(new, target.dtype))
 
 
-for _function in (np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis):
-    handlers[_function] = _write
+handle(_write, np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis)
 
 
 def _shuffle(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
@@ -469,10 +471,10 @@ def _shuffle(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     func(target.writeable_frame())
 
 
-handlers[np.random.shuffle] = _shuffle
+handle(_shuffle, np.random.shuffle)
 
 
-def nan_to_num(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def _nan_to_num(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """``nan_to_num``, which can work in place."""
     copy = args[1] if len(args) > 1 else kwargs.get("copy", True)
     rest = {k: v for k, v in kwargs.items() if k != "copy"}
@@ -482,4 +484,4 @@ def nan_to_num(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return fill(func, args[0], lower(result))
 
 
-handlers[np.nan_to_num] = nan_to_num
+handle(_nan_to_num, np.nan_to_num)

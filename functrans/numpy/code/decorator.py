@@ -48,7 +48,7 @@ class NumpyCode:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        return NumpyCode(self.f.__get__(instance, owner), self.rebinder)  # type: ignore[attr-defined]
+        return NumpyCode(self.f.__get__(instance, owner), self.rebinder)
 
     def __repr__(self) -> str:
         return f"<numpy_code of {name_of(self.f)}>"
@@ -62,15 +62,14 @@ def numpy_code(f: F) -> F:
     of a decorated method's ``self``. Library code runs as it is. In these functions
 
     - every array is tracked: ``out = np.zeros(n); out[i] = x`` works, with masks, slices, ``+=``, ``out=``,
-      ``np.add.at``, ``np.copyto``; views alias as NumPy's do; values and derivatives are those that NumPy's program has;
+      ``np.add.at``, ``np.copyto``; views alias as NumPy's do; values and derivatives are those of NumPy's program;
     - ``np.array([t, t])``, ``np.asarray(t)``, ``table[t]``, ``np.mean([t, t])``, ``np.r_``, ``np.vectorize`` and the
       functions of ``math`` take traced values.
 
     Where nothing is being transformed the function itself is called.
 
     What belongs to somebody else cannot be written to with traced values: arguments, captured arrays, and, from a
-    function that is transformed by itself (a loop body, a ``vmap`` inside), arrays made outside of it. An array made by an
-    operation on traced values is taken to lie in C order.
+    function that is transformed by itself (a loop body, a ``vmap`` inside), arrays made outside of it.
 
     Args:
         f: a function, a method, or a transformed function.
@@ -100,7 +99,7 @@ def numpy_code(f: F) -> F:
     if isinstance(f, type):
         raise errors.ArgumentError(f"numpy_code: decorate the methods of {f.__name__}, not the class")
     if not isinstance(f, (types.FunctionType, types.MethodType, functools.partial)) and not hasattr(f, "rebuild"):
-        method = getattr(type(f), "__call__", None)
+        method = vars(type(f)).get("__call__")
         if not inspect.isfunction(method):
             raise errors.ArgumentError(
                 f"numpy_code: a Python function is needed, whose names can be replaced; got {type(f).__name__}"

@@ -2,7 +2,7 @@
 
 How many elements a traced mask selects has no answer while tracing, so ``x[mask]`` has no shape. Much of what programs
 do with it needs none: ``x[mask] += t``, ``x[mask] = np.sqrt(y[mask])``, ``x[mask].sum()``. These compute on the whole
-array, with harmless numbers in place of what the mask leaves out, so that neither a value nor a derivative is spoilt by it.
+array, with harmless numbers in place of what the mask leaves out, so that it spoils neither a value nor a derivative.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _same_definition(eqns: Sequence[Eqn], a: Atom, b: Atom) -> bool:
         first, second = (next((e for e in reversed(eqns[:end]) if v in e.outs), None) for v in (a, b))
         if first is None or second is None or first.prim is not second.prim or first.params != second.params:
             return False
-        if first.effects or first.outs.index(a) != second.outs.index(b):  # type: ignore[arg-type]
+        if first.effects or first.outs.index(a) != second.outs.index(b):
             return False
         pending.extend(zip(first.inputs, second.inputs, strict=True))
     return True

@@ -13,12 +13,13 @@ from functrans import errors
 from functrans.core.structural import convert, rebox
 from functrans.core.trace import Tracer
 from functrans.numpy import dispatch
-from functrans.numpy.code.buffer import Buffer, holds_traced, lower
+from functrans.numpy.code.buffer import holds_traced, lower
 
 _UFUNCS: dict[Any, np.ufunc] = {
-    math.sin: np.sin, math.cos: np.cos, math.tan: np.tan, math.asin: np.arcsin, math.acos: np.arccos, math.atan: np.arctan,
-    math.atan2: np.arctan2, math.sinh: np.sinh, math.cosh: np.cosh, math.tanh: np.tanh, math.asinh: np.arcsinh,
-    math.acosh: np.arccosh, math.atanh: np.arctanh, math.exp: np.exp, math.exp2: np.exp2, math.expm1: np.expm1,
+    math.sin: np.sin, math.cos: np.cos, math.tan: np.tan, math.asin: np.arcsin, math.acos: np.arccos,
+    math.atan: np.arctan, math.atan2: np.arctan2, math.sinh: np.sinh, math.cosh: np.cosh, math.tanh: np.tanh,
+    math.asinh: np.arcsinh, math.acosh: np.arccosh, math.atanh: np.arctanh, math.exp: np.exp, math.exp2: np.exp2,
+    math.expm1: np.expm1,
     math.log2: np.log2, math.log10: np.log10, math.log1p: np.log1p, math.sqrt: np.sqrt, math.cbrt: np.cbrt,
     math.pow: np.power, math.fabs: np.fabs, math.hypot: np.hypot, math.copysign: np.copysign, math.fmod: np.fmod,
     math.degrees: np.degrees, math.radians: np.radians, math.isnan: np.isnan, math.isinf: np.isinf,
@@ -59,8 +60,8 @@ def _traced(function: Any, args: Any) -> Any:
     ufunc = _UFUNCS.get(function)
     if ufunc is None:
         raise errors.MissingRuleError(
-            f"math.{function.__name__} cannot be traced. Use a function of functrans.numpy or functrans.scipy, or call it "
-            f"through functrans.pure_callback"
+            f"math.{function.__name__} cannot be traced. Use a function of functrans.numpy or functrans.scipy, or call "
+            f"it through functrans.pure_callback"
         )
     if function is math.hypot and len(args) != 2:
         return _python(_apply(np.sqrt, sum(_number(a) ** 2 for a in args)))
@@ -71,7 +72,7 @@ def _reduced(function: Any, args: Any) -> Any:
     if function is math.fsum:
         return functools.reduce(lambda a, b: a + b, [_number(x) for x in args[0]], 0.0)
     if function is math.prod:
-        return functools.reduce(lambda a, b: a * b, list(args[0]), 1)
+        return functools.reduce(lambda a, b: a * b, args[0], 1)
     return functools.reduce(lambda a, b: a + b, [x * y for x, y in zip(*args, strict=True)], 0)
 
 
@@ -81,7 +82,7 @@ def math_call(function: Any) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if holds_traced(args) or any(holds_traced(list(a)) for a in args if isinstance(a, (list, tuple, Buffer))):
+        if holds_traced(args):
             return _traced(function, args)
         return function(*lower(args), **lower(kwargs))
 

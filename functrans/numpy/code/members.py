@@ -105,7 +105,7 @@ def _conversion(convert: Callable[[Any], Any]) -> Callable[[Buffer], Any]:
     def method(self: Buffer) -> Any:
         value = self.peek()
         if isinstance(value, Tracer) and self.ndim and self.size == 1 and convert in (bool, operator.index):
-            value = value.reshape(())  # type: ignore[attr-defined]
+            value = value.reshape(())
         return convert(value)
 
     return method
@@ -115,8 +115,8 @@ def _conversion(convert: Callable[[Any], Any]) -> Callable[[Buffer], Any]:
 
 _METHODS: tuple[Any, ...] = (
     np.sum, np.prod, np.mean, np.std, np.var, np.max, np.min, np.any, np.all, np.argmax, np.argmin, np.argsort,
-    np.argpartition, np.cumsum, np.cumprod, np.ravel, np.squeeze, np.swapaxes, np.diagonal, np.trace, np.take, np.repeat,
-    np.clip, np.round, np.ptp, np.nonzero, np.searchsorted, np.choose, np.put, np.dot,
+    np.argpartition, np.cumsum, np.cumprod, np.ravel, np.squeeze, np.swapaxes, np.diagonal, np.trace, np.take,
+    np.repeat, np.clip, np.round, np.ptp, np.nonzero, np.searchsorted, np.choose, np.put, np.dot,
 )  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def _getattr(self: Buffer, name: str) -> Any:
         raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
     if not self.concrete:
         raise errors.TracerArrayError(
-            f".{name} of an array that holds traced values of type {self.aval} is not there while its function is traced"
+            f".{name} of an array that holds traced values ({self.aval}) is not there while its function is traced"
         )
     return getattr(self.read(), name)
 
@@ -403,7 +403,8 @@ def install() -> None:
         masked[name] = _method(getattr(np, name))
     members |= {
         "__divmod__": _divmod, "__rdivmod__": _rdivmod, "__len__": _len, "__iter__": _iter, "__contains__": _contains,
-        "__copy__": _copy, "__deepcopy__": lambda self, memo: _copy(self), "__reduce__": _reduce, "__getattr__": _getattr,
+        "__copy__": _copy, "__deepcopy__": lambda self, memo: _copy(self), "__reduce__": _reduce,
+        "__getattr__": _getattr,
         "__str__": lambda self: str(self.peek()), "__format__": lambda self, spec: format(self.peek(), spec),
         "__array_namespace__": lambda self, *, api_version=None: dispatch.namespace[0],
         "reshape": _spread(np.reshape), "transpose": _spread(np.transpose), "astype": _astype, "copy": _copy,

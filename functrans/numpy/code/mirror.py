@@ -78,7 +78,7 @@ def _derive(cls: type, rebinder: Rebinder) -> type:
         member = _static(cls, name)
         if session is not None and isinstance(member, property) and isinstance(member.fget, types.FunctionType):
             return rebinder.function(member.fget, session)(self)
-        value = cls.__getattribute__(self, name)
+        value = cls.__getattribute__(self, name)  # type: ignore[call-arg]
         if session is None:
             return value
         kind = type(value)

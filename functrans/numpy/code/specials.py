@@ -12,7 +12,7 @@ from functrans import errors
 from functrans.core.trace import Tracer, aval_of
 from functrans.numpy import dispatch
 from functrans.numpy.code.buffer import Buffer, holds_traced, lift, lower
-from functrans.numpy.code.calls import call, handlers
+from functrans.numpy.code.calls import call, handle
 
 # -- r_ and c_ ------------------------------------------------------------------------------------------------------
 
@@ -49,8 +49,8 @@ def _directive(text: str, axis: int, ndmin: int, place: int) -> tuple[int, int, 
         given = [int(number) for number in text.split(",")]
     except ValueError:
         raise errors.ArgumentError(
-            f"np.r_[{text!r}, ...]: with traced values a directive is up to three integers, 'axis,ndmin,place'; the matrix "
-            f"directives 'r' and 'c' are not supported"
+            f"np.r_[{text!r}, ...]: with traced values a directive is up to three integers, 'axis,ndmin,place'; the "
+            f"matrix directives 'r' and 'c' are not supported"
         ) from None
     found = (*given, *(axis, ndmin, place)[len(given) :])
     return found[0], found[1], found[2]
@@ -63,7 +63,7 @@ def _part(entry: Any) -> tuple[Any, Any]:
         start, step = 0 if start is None else start, 1 if step is None else step
         function = np.linspace if isinstance(step, complex) else np.arange
         args = (start, stop, int(abs(step))) if isinstance(step, complex) else (start, stop, step)
-        array = dispatch.functions[function](*args) if holds_traced(args) else function(*args)  # type: ignore[operator]
+        array = dispatch.functions[function](*args) if holds_traced(args) else function(*args)
         return array, aval_of(array).dtype
     array = dispatch.operand(entry, "np.r_")
     aval = aval_of(array)
@@ -142,7 +142,7 @@ class Vectorized:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.pyfunc is None:
             return Vectorized(args[0], self.otypes, excluded=self.excluded)
-        arrays = {i: a for i, a in enumerate(args) if i not in self.excluded}
+        arrays: dict[Any, Any] = {i: a for i, a in enumerate(args) if i not in self.excluded}
         arrays |= {k: a for k, a in kwargs.items() if k not in self.excluded}
         arrays = {k: call(np.asarray, (a,), {}) for k, a in arrays.items()}
         shape = np.broadcast_shapes(*(a.shape for a in arrays.values()))
@@ -197,8 +197,8 @@ def _apply_along_axis(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     return apply_along_axis(*args, **kwargs)
 
 
-handlers[np.fromiter] = _fromiter
-handlers[np.apply_along_axis] = _apply_along_axis
+handle(_fromiter, np.fromiter)
+handle(_apply_along_axis, np.apply_along_axis)
 
 specials: dict[int, Any] = {
     id(original): special

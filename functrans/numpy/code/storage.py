@@ -63,7 +63,8 @@ class Storage:
     """
 
     __slots__ = (
-        "_blank", "_grid", "_recorded", "array", "dtype", "lent", "owner", "pieces", "recipe", "shape", "trace", "value",
+        "_blank", "_grid", "_recorded",
+        "array", "dtype", "lent", "owner", "pieces", "recipe", "shape", "trace", "value",
     )  # fmt: skip
 
     def __init__(
