@@ -133,6 +133,11 @@ def write_with(write: Callable[[Jaxpr], str]) -> None:
     _write = write
 
 
+def without_sources(jaxpr: Jaxpr) -> Jaxpr:
+    """The jaxpr without the lines that its own equations came from, for one that serves many places."""
+    return jaxpr.replace(eqns=[eqn._replace(source=None) for eqn in jaxpr.eqns])
+
+
 def subjaxprs(eqn: Eqn) -> Iterator[Jaxpr]:
     """The jaxprs among an equation's parameters."""
     for value in eqn.params.values():

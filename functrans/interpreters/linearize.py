@@ -18,7 +18,7 @@ from functrans import errors
 from functrans.core.avals import ShapedArray
 from functrans.core.evaluate import PythonSource, evaluate
 from functrans.core.finite import check_forward, in_backward_pass, is_debugging
-from functrans.core.jaxpr import Jaxpr
+from functrans.core.jaxpr import Jaxpr, without_sources
 from functrans.core.primitive import Params, Primitive, Undefined, Zero, array_module
 from functrans.core.stage import stage
 from functrans.core.structural import add, instantiate
@@ -88,7 +88,7 @@ class Derived(Linear):
         outer = set_trace(None)
         try:
             tangent_avals = [v.tangent() for a, v in zip(live, avals, strict=True) if a]
-            jaxpr = stage(jvp, [*avals, *tangent_avals], prim.name)
+            jaxpr = without_sources(stage(jvp, [*avals, *tangent_avals], prim.name))
         finally:
             reset_trace(outer)
             reverse_mode.reset(token)
@@ -145,15 +145,17 @@ class Derived(Linear):
 
     def pull(self, residuals: Sequence[Any], cotangents: Sequence[Any], direct: bool) -> Sequence[Any]:
         live = tuple([ct is not None for ct in cotangents])
+        pulled: Sequence[Any]
         if direct:
             known = self._pull.get(live)
             if known is not None:
-                pulled: Sequence[Any] = known(*residuals, *[ct for ct in cotangents if ct is not None])
+                pulled = known(*residuals, *[ct for ct in cotangents if ct is not None])
                 return pulled
         linear = [False] * self.n_residuals + [True] * self.n_tangents
         token = set_trace(None)
         try:
             jaxpr, live_in = transpose_jaxpr(self.unknown, linear, live)
+            jaxpr = without_sources(jaxpr)
         finally:
             reset_trace(token)
         given = [*residuals, *(ct for ct in cotangents if ct is not None)]
@@ -169,8 +171,8 @@ class Derived(Linear):
             self._pull[live] = function
             if len(live) == 1:
                 self.host_pull = function
-        result_: Sequence[Any] = function(*given)
-        return result_
+        pulled = function(*given)
+        return pulled
 
 
 _HOST_TYPES = frozenset({np.ndarray, bool, int, float, complex, *(np.dtype(c).type for c in "?bhilqBHILQefdFD")})

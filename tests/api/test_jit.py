@@ -242,3 +242,19 @@ def test_explain_shows_structures() -> None:
     f = ft.jit(lambda d: d["w"][0] * 2)
     f({"w": [X], "s": 1.0})
     assert "({'s': f64[]*, 'w': [f64[3]]})" in f.explain()
+
+
+def test_equations_carry_the_line_of_this_program_not_of_the_first_that_used_the_operation() -> None:
+    ft.grad(lambda x: np.sqrt(x) * x)(4.0)  # here: earlier
+
+    def f(x: Any) -> Any:
+        y = np.sqrt(x)  # here: root
+        return y * x  # here: product
+
+    lines = Path(__file__).read_text().splitlines()
+    root, product, earlier = (
+        next(i for i, text in enumerate(lines, 1) if text.endswith(f"# here: {mark}"))
+        for mark in ("root", "product", "earlier")
+    )
+    found = {e.source.line for e in ft.make_jaxpr(ft.grad(f))(4.0).eqns if e.source}
+    assert {root, product} <= found and earlier not in found

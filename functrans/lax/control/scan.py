@@ -78,7 +78,7 @@ def _loop(
 ) -> Callable[..., list[Any]]:
     """The loop as a Python function of arrays."""
     step = runner(jaxpr, xp)
-    times = min(unroll, length)
+    times = max(min(unroll, length), 1)
     several = runner(unrolled(jaxpr, n_consts, n_carry, times), xp) if times > 1 else step
     results = [_stacked(a, length) for a in jaxpr.out_avals[n_carry:]]
     order = range(length - 1, -1, -1) if reverse else range(length)

@@ -18,6 +18,7 @@ from functrans import errors, lax
 from functrans.core.structural import convert
 from functrans.core.trace import Tracer, aval_of
 from functrans.numpy import dispatch
+from functrans.numpy.arguments import since
 from functrans.numpy.code.buffer import Buffer, holds_traced, lift, lift_copy, lift_result, lower, plain, stored
 from functrans.numpy.code.entry import entered, is_rebuilt
 from functrans.numpy.code.index import plain_index
@@ -425,8 +426,8 @@ handle(
     view_call,
     np.reshape, np.ravel, np.transpose, np.permute_dims, np.matrix_transpose, np.swapaxes, np.moveaxis, np.rollaxis,
     np.squeeze, np.expand_dims, np.broadcast_to, np.flip, np.flipud, np.fliplr, np.rot90, np.split, np.array_split,
-    np.hsplit, np.vsplit, np.dsplit, np.unstack, np.diagonal, np.diag, np.lib.stride_tricks.sliding_window_view,
-    np.lib.stride_tricks.as_strided,
+    np.hsplit, np.vsplit, np.dsplit, since("2.1", "unstack"), np.diagonal, np.diag,
+    np.lib.stride_tricks.sliding_window_view, np.lib.stride_tricks.as_strided,
 )  # fmt: skip
 handle(_each, np.atleast_1d, np.atleast_2d, np.atleast_3d)
 
