@@ -13,7 +13,8 @@ from functrans.api.program import Cache, Program, Signature
 from functrans.backends.base import Backend
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Captured, Place, array_type, guard_of, substitute
-from functrans.core.jaxpr import Var
+from functrans.core.evaluate import evaluate
+from functrans.core.jaxpr import Eqn, Jaxpr, Var
 from functrans.core.primitive import Params, Primitive
 from functrans.core.stage import JaxprTrace
 from functrans.core.trace import Tracer, aval_of, current_trace, reset_trace, set_trace
@@ -42,13 +43,15 @@ class JitTrace(JaxprTrace):
 
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
         result = super().process(prim, args, params)
+        if self.eqns[-1].effects:
+            return result
         origins: frozenset[Any] = frozenset()
         for a in args:
             if isinstance(a, Tracer):
                 mine = self.origins.get(a.payload) if a.trace is self else None
-                if mine is None:
+                if mine is None and not (a.trace is self and a.payload in self.fixed):
                     return result
-                origins |= mine
+                origins |= mine or frozenset()
         for out in result if prim.multiple else [result]:
             self.origins[out.payload] = origins
         return result
@@ -56,14 +59,34 @@ class JitTrace(JaxprTrace):
     def known(self, tracer: Tracer) -> Any:
         value = self.concrete(tracer)
         if value is None and (origins := self.origins.get(tracer.payload)) is not None:
-            raise Demand(origins)
+            return self._demanded(tracer, origins)
         return value
 
     def need(self, tracer: Tracer, error: Any, use: str) -> Any:
         origins = self.origins.get(tracer.payload)
         if origins is not None:
-            raise Demand(origins)
+            return self._demanded(tracer, origins)
         return super().need(tracer, error, use)
+
+    def _demanded(self, tracer: Tracer, origins: frozenset[Any]) -> Any:
+        """The value of what is computed from constants alone; for the rest, its inputs have to become static."""
+        if origins:
+            raise Demand(origins)
+        needed = {tracer.payload}
+        slice_: list[Eqn] = []
+        for eqn in reversed(self.eqns):
+            if needed.intersection(eqn.outs):
+                needed.update(a for a in eqn.inputs if isinstance(a, Var))
+                slice_.append(eqn)
+        constants = [(v, c) for v, c in self.constants.values() if v in needed]
+        jaxpr = Jaxpr([], slice_[::-1], [tracer.payload], [v for v, _ in constants], [c for _, c in constants])
+        token = set_trace(None)
+        try:
+            (value,) = evaluate(jaxpr, ())
+        finally:
+            reset_trace(token)
+        self.fixed[tracer.payload] = value
+        return value
 
 
 def trace_program(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -160,6 +161,29 @@ def _broadcast_impl(xp: Any, x: Any, *, shape: tuple[int, ...], dims: tuple[int,
     return xp.broadcast_to(x, shape)
 
 
+_FILLED_ELEMENTS = 1 << 14
+
+
+def _broadcast_specialize(
+    xp: Any, avals: Sequence[ShapedArray], *, shape: tuple[Any, ...], dims: tuple[int, ...]
+) -> Any:
+    """Up to some size, filling a new array: ``np.broadcast_to`` takes several microseconds to make a view."""
+    if xp is not np or not all(type(n) is int for n in shape) or math.prod(shape) > _FILLED_ELEMENTS:
+        return lambda x: _broadcast_impl(xp, x, shape=shape, dims=dims)
+    dtype, empty = avals[0].dtype, np.empty
+    inner = [1] * len(shape)
+    for extent, d in zip(avals[0].shape, dims, strict=True):
+        inner[d] = extent
+    trailing = dims == tuple(range(len(shape) - len(dims), len(shape)))
+
+    def fill(x: Any) -> Any:
+        out = empty(shape, dtype)
+        out[...] = x if trailing else x.reshape(inner)
+        return out
+
+    return fill
+
+
 def _broadcast_transpose(ct: Any, x: Undefined, *, shape: tuple[int, ...], dims: tuple[int, ...]) -> list[Any]:
     new = tuple(d for d in range(len(shape)) if d not in dims)
     ct = reduce_sum(ct, new)
@@ -178,6 +202,7 @@ broadcast_p: Primitive = Primitive(
     "broadcast",
     shape=_broadcast_shape,
     impl=_broadcast_impl,
+    specialize=_broadcast_specialize,
     jvp=linear_jvp(lambda: broadcast_p),
     transpose=_broadcast_transpose,
     batch=_broadcast_batch,

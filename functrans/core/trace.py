@@ -73,8 +73,9 @@ class Trace:
 
 _MENDS: dict[type[errors.ConcretizationError], str] = {
     errors.TracerBoolError: (
-        "Write functrans.numpy.where(cond, a, b) in place of a branch, or make the argument that decides it static "
-        "with static_argnums; a loop of a fixed number of steps may stay a Python loop"
+        "Write functrans.numpy.where(cond, a, b) or functrans.lax.cond in place of a branch, functrans.lax.while_loop "
+        "in place of a loop, or make the argument that decides it static with static_argnums; a loop of a fixed number "
+        "of steps may stay a Python loop"
     ),
     errors.TracerConversionError: (
         "Keep it an array: x.astype(float) in place of float(x), functrans.numpy functions in place of math's; or "

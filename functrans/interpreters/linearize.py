@@ -248,6 +248,7 @@ class LinearizeTrace(Trace):
             return self._linearize(prim, primals, params, [k < 0 for k in key[1:]], slots)
         if params:
             key.extend(params.items())
+            key.extend(map(type, params.values()))  # 1, 1.0 and True are equal, and mean different programs.
         full = tuple(key)
         entry = _derived.get(full)
         if entry is None:

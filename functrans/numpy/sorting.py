@@ -26,17 +26,30 @@ from functrans.numpy.joining import members
 _WEAK = {"i": int, "f": float, "c": complex}
 
 
+def _where_checks_range() -> bool:
+    try:
+        np.where(True, np.int8(0), 300)
+    except OverflowError:
+        return True
+    return False
+
+
+_CHECKED = frozenset({"where"} if _where_checks_range() else ())
+"""The functions in which the installed NumPy rejects a Python int that does not fit. In others it wraps around."""
+
+
 def common_operands(name: str, *values: Any) -> list[Any]:
     """Values in their common dtype, to which Python numbers adapt."""
     found = [operand(x, name) for x in values]
     avals = [aval_of(x) for x in found]
     target = dtypes.result_type(*[_WEAK[a.dtype.kind] if a.weak else a.dtype for a in avals])
-    return [_adapted(x, a, target) for x, a in zip(found, avals, strict=True)]
+    return [_adapted(x, a, target, name in _CHECKED) for x, a in zip(found, avals, strict=True)]
 
 
-def _adapted(x: Any, aval: ShapedArray, target: dtypes.DType) -> Any:
-    # A Python int that does not fit wraps around here, as NumPy has it.
+def _adapted(x: Any, aval: ShapedArray, target: dtypes.DType, checked: bool) -> Any:
     if aval.box == "python":
+        if checked and aval.weak and aval.dtype.kind == "i" and dtypes.kind(target) in "iu":
+            return ew.add(x, np.zeros((), target))  # NumPy's own check, at each call.
         return convert(convert(x, aval.dtype), target) if isinstance(x, Tracer) else np.asarray(x).astype(target)[()]
     return convert(x, target)
 

@@ -11,8 +11,8 @@ import numpy as np
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
-_internal_code: dict[CodeType, bool] = {}
-_INTERNAL_CODE_LIMIT = 1000
+_internal_files: dict[str, bool] = {}
+_INTERNAL_FILES_LIMIT = 1000
 
 
 class Source(NamedTuple):
@@ -33,19 +33,20 @@ def is_internal(file: str) -> bool:
     return file.startswith((_PACKAGE, _NUMPY)) or file.startswith("<functrans")
 
 
-def _code_is_internal(code: CodeType) -> bool:
-    known = _internal_code.get(code)
+def _is_internal_code(code: CodeType) -> bool:
+    file = code.co_filename
+    known = _internal_files.get(file)
     if known is None:
-        if len(_internal_code) > _INTERNAL_CODE_LIMIT:
-            _internal_code.clear()
-        known = _internal_code[code] = is_internal(code.co_filename)
+        if len(_internal_files) >= _INTERNAL_FILES_LIMIT:
+            _internal_files.clear()
+        known = _internal_files[file] = is_internal(file)
     return known
 
 
 def user_frame() -> FrameType | None:
     """The innermost frame that is the user's, or None where the package was entered without one."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _code_is_internal(frame.f_code):
+    while frame is not None and _is_internal_code(frame.f_code):
         frame = frame.f_back
     return frame
 

@@ -14,6 +14,7 @@ import pytest
 
 import functrans as ft
 from functrans import errors
+from functrans import numpy as fnp
 
 X = np.array([1.0, 2.0, 3.0])
 
@@ -258,3 +259,32 @@ def test_equations_carry_the_line_of_this_program_not_of_the_first_that_used_the
     )
     found = {e.source.line for e in ft.make_jaxpr(ft.grad(f))(4.0).eqns if e.source}
     assert {root, product} <= found and earlier not in found
+
+
+def test_a_branch_on_what_is_computed_from_constants_is_decided_while_tracing() -> None:
+    weights = np.ones(3)
+
+    def of_literals(x: Any) -> Any:
+        return x if fnp.sum(fnp.ones(3)) > 0 else -x
+
+    def of_captured(x: Any) -> Any:
+        return x if fnp.sum(weights) > 0 else -x
+
+    def of_argument(n: Any) -> Any:
+        return 1.0 if fnp.sin(n) > 0 else 2.0
+
+    def of_inner() -> Any:
+        return 1.0 if ft.jit(lambda: fnp.sin(1.0))() > 0 else 2.0
+
+    def length(x: Any) -> Any:
+        return x[: int(fnp.sum(fnp.array([1, 1])))]
+
+    x = np.arange(3.0)
+    assert ft.jit(of_literals)(x).tolist() == [0.0, 1.0, 2.0]
+    compiled = ft.jit(of_captured)
+    assert compiled(x).tolist() == [0.0, 1.0, 2.0]
+    weights[:] = -1.0
+    assert compiled(x).tolist() == [0.0, -1.0, -2.0]
+    assert (ft.jit(of_argument)(1.0), ft.jit(of_argument)(4.0)) == (1.0, 2.0)
+    assert ft.jit(of_inner)() == 1.0
+    assert ft.jit(length)(x).tolist() == [0.0, 1.0]

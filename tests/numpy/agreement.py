@@ -27,6 +27,7 @@ class Example(NamedTuple):
         batch: whether every array can be mapped over.
         digits: relative agreement of values, in units of the dtype's precision; 0 where the bits agree.
         since: the NumPy version that first has it.
+        until: the NumPy version from which on it fails or warns.
     """
 
     name: str
@@ -37,12 +38,13 @@ class Example(NamedTuple):
     batch: bool = True
     digits: int = 0
     since: tuple[int, int] = (2, 0)
+    until: tuple[int, int] | None = None
 
 
 def available(examples: list[Example]) -> list[Example]:
     """The examples that the installed NumPy has."""
     version = tuple(int(part) for part in np.__version__.split(".")[:2])
-    return [example for example in examples if version >= example.since]
+    return [e for e in examples if version >= e.since and (e.until is None or version < e.until)]
 
 
 def same(ours: Any, expected: Any, digits: int = 0) -> None:

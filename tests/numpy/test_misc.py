@@ -6,7 +6,7 @@ import pytest
 import functrans as ft
 import functrans.numpy as fnp
 from functrans import errors
-from tests.numpy.agreement import Example, available, check_example
+from tests.numpy.agreement import Example, available, check_example, same
 
 X = np.array([[0.3, -1.7, 2.4], [1.25, 3.1, -0.75]])
 F32 = X.astype(np.float32)
@@ -40,8 +40,8 @@ EXAMPLES = [
     Example("around", lambda xp, x: xp.around(x, 1), (X * 1.2345,), 1),
     Example("round method", lambda xp, x: x.round(1), (X * 1.2345,), 1),
     Example("round bool", lambda xp, x: xp.round(x), (BOOL,)),
-    Example("fix", lambda xp, x: xp.fix(x), (X,), 1),
-    Example("fix int", lambda xp, x: xp.fix(x), (INT,)),
+    Example("fix", lambda xp, x: xp.fix(x), (X,), 1, until=(2, 5)),
+    Example("fix int", lambda xp, x: xp.fix(x), (INT,), until=(2, 5)),
     Example("nan_to_num", lambda xp, x: xp.nan_to_num(x), (SPECIAL,), 0),
     Example("nan_to_num values", lambda xp, x: xp.nan_to_num(x, nan=1.0, posinf=2.0, neginf=3.0), (SPECIAL,), 0),
     Example("nan_to_num finite", lambda xp, x: xp.nan_to_num(x), (X,)),
@@ -69,7 +69,6 @@ EXAMPLES = [
             "clip": lambda xp, x: xp.clip(x, 0, 1),
             "clip above": lambda xp, x: xp.clip(x, None, 1),
             "round": lambda xp, x: xp.round(x),
-            "fix": lambda xp, x: xp.fix(x),
             "nan_to_num": lambda xp, x: xp.nan_to_num(x),
             "angle": lambda xp, x: xp.angle(x),
             "sinc": lambda xp, x: xp.sinc(x),
@@ -79,12 +78,23 @@ EXAMPLES = [
             "real_if_close": lambda xp, x: xp.real_if_close(x),
         }.items()
     ],
+    *[
+        Example(f"fix of a {box} value", lambda xp, x: xp.fix(x), (value,), 0, digits=1, until=(2, 5))
+        for box, value in BOXES
+    ],
 ]
 
 
 @pytest.mark.parametrize("example", available(EXAMPLES), ids=lambda e: e.name)
 def test_misc(example: Example) -> None:
     check_example(example)
+
+
+def test_fix_by_name_does_not_depend_on_the_version() -> None:
+    """NumPy deprecates its own; the traced form neither warns nor changes."""
+    same(ft.jit(fnp.fix)(X), np.trunc(X))
+    same(ft.jit(fnp.fix)(2.5), np.float64(2.0))
+    same(ft.grad(lambda x: fnp.sum(fnp.fix(x)))(X), np.zeros_like(X))
 
 
 def test_clip_passes_the_derivative_on_at_its_bounds() -> None:
