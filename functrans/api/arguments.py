@@ -62,7 +62,8 @@ def flatten_arrays(where: str, label: str, tree: Any) -> tuple[list[Any], PyTree
             path = tree_flatten_with_path(tree)[0][i][0]
             raise errors.ArgumentError(
                 f"{where}: {path_name(label, path)} is an object of type {type(leaf).__name__}; an array or a number "
-                f"is needed there. Close over it (lambda x: f(x, option)) or make it static under jit"
+                f"is needed there. Close over it (lambda x: f(x, option)), make it static under jit, or declare the "
+                f"field of a dataclass static (name: str = functrans.tree.static())"
             )
     return leaves, treedef
 

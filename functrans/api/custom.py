@@ -15,6 +15,7 @@ from functrans.api.boundary import check_callable, name_of
 from functrans.api.staging import closure_convert
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
+from functrans.core.closure import Closures, Composite
 from functrans.core.primitive import Zero
 from functrans.core.structural import convert, instantiate
 from functrans.core.trace import aval_of, current_trace, is_array
@@ -47,7 +48,7 @@ def _is_symbolic(x: Any) -> bool:
     return isinstance(x, SymbolicZero)
 
 
-class _CustomFunction:
+class _CustomFunction(Composite):
     """A function with derivative rules. Either kind may be added to it, or both."""
 
     def __init__(self, f: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
@@ -155,15 +156,23 @@ class _CustomFunction:
                 f"{type(every[bad]).__name__}. Name arguments that are no arrays in nondiff_argnums"
             )
         call = _Call(self, fixed, len(args), treedef)
+        captured = call.closures.tracers
         rules = Rules(
             self._where,
             call.fun,
             call.jvp if self.jvp is not None else None,
             call.fwd if self.fwd is not None else None,
             call.bwd if self.bwd is not None else None,
+            len(captured),
         )
-        outs = custom_p.bind(*every, rules=rules)
+        outs = custom_p.bind(*captured, *every, rules=rules)
         return call.out_tree.unflatten(outs)
+
+    def parts(self) -> list[Any]:
+        return [self.f, self.jvp, self.fwd, self.bwd]
+
+    def replace_parts(self, parts: list[Any]) -> None:
+        self.f, self.jvp, self.fwd, self.bwd = parts
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -179,7 +188,11 @@ def _tree_add(a: Any, b: Any) -> Any:
 
 
 class _Call:
-    """One call of a custom function: its rules on flat arrays, with the structures that they met."""
+    """One call of a custom function: its rules on flat arrays, with the structures that they met.
+
+    The first arrays are the values of ``closures.tracers``: what the function, its rules and its arguments that are
+    not differentiable close over.
+    """
 
     def __init__(self, custom: _CustomFunction, fixed: dict[int, Any], n_args: int, in_tree: PyTreeDef) -> None:
         self.custom = custom
@@ -187,21 +200,28 @@ class _Call:
         self.n_args = n_args
         self.in_tree = in_tree
         self.where = custom._where
+        self.closures = Closures([custom, *fixed.values()])
         self._out_tree: PyTreeDef | None = None
         self._res_tree: PyTreeDef | None = None
         self._res_static: dict[int, Any] = {}
+
+    def _opened(self, flat: Sequence[Any]) -> tuple[_CustomFunction, list[Any], Sequence[Any]]:
+        """The function and its fixed arguments around the captured values given first, and the other arrays."""
+        n = len(self.closures.tracers)
+        if not n:
+            return self.custom, [self.fixed[i] for i in sorted(self.fixed)], flat
+        remade = self.closures.substitution(flat[:n])
+        return remade(self.custom), [remade(self.fixed[i]) for i in sorted(self.fixed)], flat[n:]
 
     @property
     def out_tree(self) -> PyTreeDef:
         assert self._out_tree is not None
         return self._out_tree
 
-    def _arguments(self, dynamic: Sequence[Any]) -> list[Any]:
+    def _arguments(self, fixed: Sequence[Any], dynamic: Sequence[Any]) -> list[Any]:
         rest = iter(self.in_tree.unflatten(dynamic))
-        return [self.fixed[i] if i in self.fixed else next(rest) for i in range(self.n_args)]
-
-    def _nondiff(self) -> list[Any]:
-        return [self.fixed[i] for i in sorted(self.fixed)]
+        given = iter(fixed)
+        return [next(given) if i in self.fixed else next(rest) for i in range(self.n_args)]
 
     def _result(self, where: str, out: Any) -> list[Any]:
         leaves, tree = check_outputs(where, out)
@@ -214,17 +234,18 @@ class _Call:
         return leaves
 
     def fun(self, *flat: Any) -> list[Any]:
-        return self._result(self.where, self.custom.f(*self._arguments(flat)))
+        custom, fixed, dynamic = self._opened(flat)
+        return self._result(self.where, custom.f(*self._arguments(fixed, dynamic)))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         where = f"the JVP rule of {self.where}"
-        rule = self.custom.jvp
+        custom, fixed, primals = self._opened(primals)
+        tangents = tangents[len(self.closures.tracers) :]
+        rule = custom.jvp
         assert rule is not None
-        symbolic = self.custom.symbolic_zeros
-        given = [
-            (SymbolicZero(t.aval) if symbolic else instantiate(t)) if isinstance(t, Zero) else t for t in tangents
-        ]
-        pair = rule(*self._nondiff(), self.in_tree.unflatten(primals), self.in_tree.unflatten(given))
+        symbolic = custom.symbolic_zeros
+        given = [(SymbolicZero(t.aval) if symbolic else instantiate(t)) if isinstance(t, Zero) else t for t in tangents]
+        pair = rule(*fixed, self.in_tree.unflatten(primals), self.in_tree.unflatten(given))
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise errors.CustomRuleError(f"{where} must return a pair (result, tangent), got {type(pair).__name__}")
         outs = self._result(where, pair[0])
@@ -246,30 +267,33 @@ class _Call:
 
     def fwd(self, *flat: Any) -> tuple[list[Any], list[Any]]:
         where = f"the forward rule of {self.where}"
-        rule = self.custom.fwd
+        custom, fixed, dynamic = self._opened(flat)
+        rule = custom.fwd
         assert rule is not None
-        pair = rule(*self._arguments(flat))
+        pair = rule(*self._arguments(fixed, dynamic))
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise errors.CustomRuleError(f"{where} must return a pair (result, residuals), got {type(pair).__name__}")
         outs = self._result(where, pair[0])
         leaves, self._res_tree = tree_flatten(pair[1])
         self._res_static = {i: x for i, x in enumerate(leaves) if not is_array(x)}
-        return outs, [x for i, x in enumerate(leaves) if i not in self._res_static]
+        captured = flat[: len(self.closures.tracers)]
+        return outs, [*captured, *(x for i, x in enumerate(leaves) if i not in self._res_static)]
 
     def bwd(self, residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         where = f"the reverse rule of {self.where}"
-        rule = self.custom.bwd
+        custom, fixed, kept = self._opened(residuals)
+        rule = custom.bwd
         assert rule is not None and self._res_tree is not None
-        rest = iter(residuals)
+        rest = iter(kept)
         leaves = [
             self._res_static[i] if i in self._res_static else next(rest) for i in range(self._res_tree.num_leaves)
         ]
-        symbolic = self.custom.symbolic_zeros
+        symbolic = custom.symbolic_zeros
         cts = [
             (SymbolicZero(ct.aval) if symbolic else instantiate(ct)) if isinstance(ct, Zero) else ct
             for ct in cotangents
         ]
-        results = rule(*self._nondiff(), self._res_tree.unflatten(leaves), self.out_tree.unflatten(cts))
+        results = rule(*fixed, self._res_tree.unflatten(leaves), self.out_tree.unflatten(cts))
         parts = self.in_tree.children()
         if not isinstance(results, (tuple, list)):
             raise errors.CustomRuleError(
@@ -281,7 +305,7 @@ class _Call:
                 f"{where} must return {len(parts)} cotangent{'' if len(parts) == 1 else 's'}, one for each "
                 f"differentiable argument of {self.where}, got {len(results)}"
             )
-        flat: list[Any] = []
+        flat: list[Any] = [None] * len(self.closures.tracers)
         for k, (result, part) in enumerate(zip(results, parts, strict=True)):
             if result is None:
                 flat.extend([None] * part.num_leaves)
@@ -385,5 +409,3 @@ class _Held:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-
-

@@ -23,7 +23,7 @@ from functrans.api.arguments import (
 )
 from functrans.api.boundary import boundary, check_callable, name_of, own
 from functrans.core import dtypes
-from functrans.core.avals import ShapedArray
+from functrans.core.avals import Box, ShapedArray, shaped
 from functrans.core.capture import Rebuild, transformation
 from functrans.core.finite import is_debugging
 from functrans.core.structural import convert, ones, rebox, zeros
@@ -35,12 +35,13 @@ def finish_cotangent(ct: Any, aval: ShapedArray) -> Any:
     """A cotangent as the gradient that the user gets: zeros where it is None, dtype and box as the input's."""
     if dtypes.tangent_dtype(aval.dtype) == dtypes.float0:
         return np.zeros(aval.shape, dtypes.float0)
+    box: Box = "array" if aval.box == "array" else "numpy"
     if ct is None:
         if current_trace() is None:
             zero = np.zeros(aval.shape, aval.dtype)
-            return zero if aval.shape != () or aval.box == "array" else zero[()]
-        return zeros(aval.cotangent())
-    return rebox(convert(ct, aval.dtype), "array" if aval.box == "array" else "numpy")
+            return zero if box == "array" else zero[()]
+        return zeros(shaped(aval.shape, aval.dtype, box))
+    return rebox(convert(ct, aval.dtype), box)
 
 
 def check_scalar(where: str, leaf: Any, treedef: Any, holomorphic: bool) -> None:
@@ -128,6 +129,10 @@ def value_and_grad(
             if has_aux:
                 out, extra = check_aux(where, out)
             (*outs,), out_tree = check_outputs(where, out)
+            if out is None:
+                raise errors.NonScalarOutputError(
+                    f"{where}: the function must return one number, got None. Is its return statement missing?"
+                )
             if len(outs) != 1 or out_tree.num_nodes != 1:
                 raise errors.NonScalarOutputError(
                     f"{where}: the function must return one number, got the pytree {out_tree}. Return auxiliary "

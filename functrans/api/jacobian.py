@@ -282,5 +282,3 @@ def hvp(
         return (result[1], result[2]) if has_aux else result[1]
 
     return transformation(product, f, Rebuild(hvp, argnums, has_aux, holomorphic, allow_int))
-
-

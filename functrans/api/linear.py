@@ -83,7 +83,7 @@ def _finish_tangent(t: Any, primal: Any) -> Any:
     if aval.dtype == dtypes.float0:
         return np.zeros(aval.shape, dtypes.float0)
     if isinstance(t, Zero):
-        return finish_cotangent(None, aval)
+        return rebox(finish_cotangent(None, aval), aval.box)
     return rebox(t, aval.box)
 
 
@@ -187,7 +187,7 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
 
     @boundary
     def f_jvp(*tangents: Any) -> Any:
-        where = f"the linear function of {lin.where}"
+        where = f"the linear function from {lin.where}"
         ts = _check_tangents(where, "tangents", lin.in_tree, lin.in_avals, (), tangents)
         outs = push(lin.tape, [t for t, a in zip(ts, lin.live, strict=True) if a])
         values = [
@@ -219,7 +219,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
     @boundary
     def f_vjp(cotangent: Any) -> Any:
-        where = f"the vjp of {lin.where}"
+        where = f"the function from {lin.where}"
         avals = [a.cotangent() for a in lin.out_avals]
         cts = _check_tangents(where, "cotangents", lin.out_tree, avals, (), cotangent)
         found = iter(pull(lin.tape, cts))
@@ -263,6 +263,3 @@ def linear_transpose(f: Callable[..., Any], *primals: Any) -> Callable[[Any], An
         return in_tree.unflatten(own(values) if current_trace() is None else values)
 
     return transposed
-
-
-

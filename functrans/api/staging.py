@@ -98,9 +98,7 @@ def _stage_call(
 
 
 @boundary
-def make_jaxpr(
-    f: Callable[..., Any], static_argnums: Argnums = (), return_shape: bool = False
-) -> Callable[..., Any]:
+def make_jaxpr(f: Callable[..., Any], static_argnums: Argnums = (), return_shape: bool = False) -> Callable[..., Any]:
     """A function that shows the jaxpr of ``f`` at given arguments.
 
     Args:

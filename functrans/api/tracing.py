@@ -201,9 +201,7 @@ def _donated_inputs(
     for i, part in zip(positional, signature.treedef.children()[0].children(), strict=True):
         owners.extend([i] * part.num_leaves)
     given = {i % len(signature.args) for i in donated if -len(signature.args) <= i < len(signature.args)}
-    return frozenset(
-        n_hidden + k for k, leaf in enumerate(dynamic) if leaf < len(owners) and owners[leaf] in given
-    )
+    return frozenset(n_hidden + k for k, leaf in enumerate(dynamic) if leaf < len(owners) and owners[leaf] in given)
 
 
 def _random_state() -> Any:

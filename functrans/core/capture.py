@@ -292,7 +292,6 @@ class _Identity:
         return id(self.value)
 
 
-
 def transformation(f: Callable[..., Any], inner: Callable[..., Any], rebuild: Rebuild) -> Callable[..., Any]:
     """Mark ``f`` as a transformation of ``inner``, so that caches see through it."""
     functools.update_wrapper(f, inner, updated=())

@@ -7,25 +7,26 @@ arguments of a ``partial``, containers of these), and functions are made again a
 
 from __future__ import annotations
 
+import copy
 import functools
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from functrans.core.trace import Tracer
 from functrans.core.tree import tree_flatten
 from functrans.errors import TreeStructureError
 
-Make = Callable[[list[Any]], Any]
-
 
 class Composite:
-    """An object made of functions, which can be made again around others."""
+    """An object made of functions, of which a copy can be made around others."""
 
     def parts(self) -> list[Any]:
         raise NotImplementedError
 
-    def with_parts(self, parts: list[Any]) -> Any:
+    def replace_parts(self, parts: list[Any]) -> None:
         raise NotImplementedError
 
 
@@ -72,15 +73,24 @@ class Closures:
                     pending.append(user)
         seen = self._seen
 
+        def changes(value: Any) -> bool:
+            return id(value) in made or (id(value) in touched and seen.get(id(value)) is value)
+
         def remade(value: Any) -> Any:
             key = id(value)
-            # What an object is made of may refer to the object: there the old one stays.
-            if key in made or key not in touched or seen.get(key) is not value:
+            if key in made or not changes(value):
                 return made.get(key, value)
-            if type(value) is types.FunctionType:
-                return _remake_function(value, made, remade)
-            made[key] = value
-            made[key] = _remake(value, remade)
+            # Functions and composites may refer to themselves, so the copy is known before it is filled.
+            if isinstance(value, types.FunctionType):
+                cells = [types.CellType() if any(map(changes, _contents(c))) else c for c in value.__closure__ or ()]
+                made[key] = types.FunctionType(value.__code__, value.__globals__, value.__name__, None, tuple(cells))
+                _fill_function(made[key], value, remade)
+            elif isinstance(value, Composite):
+                made[key] = copy.copy(value)
+                made[key].replace_parts([remade(part) for part in value.parts()])
+            else:
+                made[key] = value
+                made[key] = _remake(value, remade)
             return made[key]
 
         return remade
@@ -104,15 +114,30 @@ def _parts(value: Any) -> list[Any] | None:
         return [value.func, *value.args, *value.keywords.values()]
     if isinstance(value, Composite):
         return value.parts()
-    if hasattr(value, "rebuild") and hasattr(value, "__wrapped__"):
-        return [value.__wrapped__]
-    if isinstance(value, (type, str, bytes, int, float, complex)) or value is None:
+    if value is None or isinstance(value, (type, types.ModuleType, str, bytes, int, float, complex, np.ndarray)):
         return None
+    if _is_transformed(value):
+        return [value.__wrapped__]
     try:
         leaves, treedef = tree_flatten(value)
     except TreeStructureError:
         return None
     return None if treedef.num_nodes == 1 and len(leaves) == 1 else leaves
+
+
+def _is_transformed(value: Any) -> bool:
+    """Whether a callable object says how to make it again around another function, as a jitted one does."""
+    return hasattr(value, "rebuild") and hasattr(value, "__wrapped__")
+
+
+def _fill_function(new: types.FunctionType, old: types.FunctionType, remade: Callable[[Any], Any]) -> None:
+    for cell, before in zip(new.__closure__ or (), old.__closure__ or (), strict=True):
+        if cell is not before:
+            cell.cell_contents = remade(before.cell_contents)
+    new.__defaults__ = tuple(map(remade, old.__defaults__)) if old.__defaults__ else None
+    new.__kwdefaults__ = {n: remade(v) for n, v in old.__kwdefaults__.items()} if old.__kwdefaults__ else None
+    new.__dict__.update({name: remade(v) for name, v in old.__dict__.items()})
+    new.__qualname__ = old.__qualname__
 
 
 def _remake(value: Any, remade: Callable[[Any], Any]) -> Any:
@@ -121,25 +146,7 @@ def _remake(value: Any, remade: Callable[[Any], Any]) -> Any:
     if isinstance(value, functools.partial):
         keywords = {name: remade(v) for name, v in value.keywords.items()}
         return functools.partial(remade(value.func), *map(remade, value.args), **keywords)
-    if isinstance(value, Composite):
-        return value.with_parts([remade(part) for part in value.parts()])
-    if hasattr(value, "rebuild") and hasattr(value, "__wrapped__"):
+    if _is_transformed(value):
         return value.rebuild(remade(value.__wrapped__))
     leaves, treedef = tree_flatten(value)
     return treedef.unflatten([remade(leaf) for leaf in leaves])
-
-
-def _remake_function(f: types.FunctionType, made: dict[int, Any], remade: Callable[[Any], Any]) -> Any:
-    cells = [cell for cell in f.__closure__ or ()]
-    fresh = [types.CellType() for _ in cells]
-    copy = types.FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, tuple(fresh))
-    # A function may refer to itself through its cells, so it is known before they are filled.
-    made[id(f)] = copy
-    for new, old in zip(fresh, cells, strict=True):
-        for content in _contents(old):
-            new.cell_contents = remade(content)
-    copy.__defaults__ = tuple(map(remade, f.__defaults__)) if f.__defaults__ else None
-    copy.__kwdefaults__ = {n: remade(v) for n, v in f.__kwdefaults__.items()} if f.__kwdefaults__ else None
-    copy.__dict__.update({name: remade(v) for name, v in f.__dict__.items()})
-    copy.__qualname__ = f.__qualname__
-    return copy

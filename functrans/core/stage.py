@@ -119,5 +119,3 @@ def stage(f: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], name: s
         if not isinstance(out, Tracer):
             aval_of(out)
     return trace.finish(inputs, outputs)
-
-

@@ -96,9 +96,7 @@ def strengthen(arrays: Sequence[Any], avals: Sequence[ShapedArray], dims: Dims) 
         target = strong[0]
     else:
         target = dtypes.result_type(*[a.dtype for a in avals])
-    return [
-        convert(x, target) if d is not None and a.weak else x for x, a, d in zip(arrays, avals, dims, strict=True)
-    ]
+    return [convert(x, target) if d is not None and a.weak else x for x, a, d in zip(arrays, avals, dims, strict=True)]
 
 
 def batch_flat(
@@ -133,9 +131,7 @@ def _batch_jaxpr(
         trace = BatchTrace(current_trace(), axis)
         token = set_trace(trace)
         try:
-            inputs = [
-                trace.lift(a, 0, v.aval) if b else a for a, b, v in zip(args, batched, jaxpr.invars, strict=True)
-            ]
+            inputs = [trace.lift(a, 0, v.aval) if b else a for a, b, v in zip(args, batched, jaxpr.invars, strict=True)]
             pairs = [trace.batched(out) for out in evaluate(jaxpr, inputs)]
         finally:
             reset_trace(token)
@@ -144,9 +140,7 @@ def _batch_jaxpr(
         batched_out[:] = [d is not None or now for (_, d), now in zip(pairs, forced, strict=True)]
         return [materialize(axis, x, d) if b else x for (x, d), b in zip(pairs, batched_out, strict=True)]
 
-    avals = [
-        shaped((axis.size, *a.shape), a.dtype) if b else a for a, b in zip(jaxpr.in_avals, batched, strict=True)
-    ]
+    avals = [shaped((axis.size, *a.shape), a.dtype) if b else a for a, b in zip(jaxpr.in_avals, batched, strict=True)]
     return stage(f, avals, "vmap"), tuple(batched_out)
 
 

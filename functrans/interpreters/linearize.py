@@ -437,9 +437,7 @@ def push(tape: Tape, tangents: Sequence[Any]) -> list[Any]:
             outs = node.linear.push(node.residuals, given, direct)
         for s, t in zip(node.outputs, outs, strict=True):
             values[s] = t
-    return [
-        Zero(aval_of(p).tangent()) if s is None or values[s] is None else values[s] for p, s in tape.outs
-    ]
+    return [Zero(aval_of(p).tangent()) if s is None or values[s] is None else values[s] for p, s in tape.outs]
 
 
 def _slot_avals(tape: Tape) -> dict[int, ShapedArray]:

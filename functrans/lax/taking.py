@@ -13,7 +13,7 @@ from functrans import errors
 from functrans.core.avals import Shape, ShapedArray, shaped
 from functrans.core.primitive import BatchAxis, Primitive, Sample
 from functrans.core.structural import broadcast_shapes, convert
-from functrans.core.trace import Tracer, aval_of, is_array, known
+from functrans.core.trace import aval_of, is_array, known
 from functrans.lax.arithmetic import sub
 from functrans.lax.at import at
 from functrans.lax.compare import eq, ne

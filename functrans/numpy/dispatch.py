@@ -100,9 +100,9 @@ def reject_out(name: str, out: Any) -> None:
     if out is None or (isinstance(out, tuple) and all(o is None for o in out)):
         return
     raise errors.DetachedWriteError(
-        f"{name}(..., out=...): a traced result cannot be written into an array, it would lose its derivative. Use the "
-        f"returned value: y = {name}(...). In a function decorated with @functrans.numpy_code, buffers made by NumPy "
-        f"may be written to"
+        f"{name}(..., out=...): a traced result cannot be written into an array, it would lose its derivative. Use "
+        f"the returned value: y = {name}(...), and y = y + x in place of y += x. In a function decorated with "
+        f"@functrans.numpy_code, buffers made by NumPy may be written to"
     )
 
 
@@ -113,8 +113,8 @@ def array_function(func: Any, args: Any, kwargs: Any) -> Any:
     ours = functions.get(func)
     if ours is None:
         raise errors.MissingRuleError(
-            f"{func.__module__}.{func.__name__} cannot be traced. Write it in terms of other functions, or call it through "
-            f"functrans.pure_callback, which needs the result's shape and dtype"
+            f"{func.__module__}.{func.__name__} cannot be traced. Write it in terms of other functions, or call it "
+            f"through functrans.pure_callback, which needs the result's shape and dtype"
         )
     return ours(*args, **kwargs)
 

@@ -68,9 +68,11 @@ def _difference_quotient(f: Callable[..., Any], args: Any, directions: Any, eps:
             else np.zeros(aval_of(o).shape, dtypes.float0)
             for o in outs
         ]
-        total = wide if total is None else [
-            a if a.dtype == dtypes.float0 else a + b for a, b in zip(total, wide, strict=True)
-        ]
+        total = (
+            wide
+            if total is None
+            else [a if a.dtype == dtypes.float0 else a + b for a, b in zip(total, wide, strict=True)]
+        )
     assert out_tree is not None
     return out_tree.unflatten(total or [])
 
@@ -221,8 +223,7 @@ def check_vjp(
                 direction = np.zeros(aval.shape, np.result_type(aval.dtype, type(unit)))
                 direction[index] = unit
                 steps = [
-                    (direction if k == i else np.zeros(np.shape(x), np.asarray(x).dtype))
-                    for k, x in enumerate(leaves)
+                    (direction if k == i else np.zeros(np.shape(x), np.asarray(x).dtype)) for k, x in enumerate(leaves)
                 ]
                 quotient = _difference_quotient(f, args, treedef.unflatten(steps), eps)
                 # df = real(sum(ct * dx)): the derivative along i is minus the imaginary part of the cotangent.

@@ -185,3 +185,71 @@ def test_closure_convert_hands_out_what_is_closed_over() -> None:
         return g(2.0, *consts)
 
     check_grads(outer, (X,), order=2)
+
+
+def _scaled(kind: str, scale: Any) -> Any:
+    """``scale * y`` with a derivative of ten times that, the function and its rule closing over the scale."""
+    if kind == "jvp":
+        forward = ft.custom_jvp(lambda y: scale * y)
+        forward.defjvp(lambda primals, tangents: (forward(primals[0]), 10.0 * scale * tangents[0]))
+        return forward
+    backward = ft.custom_vjp(lambda y: scale * y)
+    backward.defvjp(lambda y: (backward(y), None), lambda _, ct: (10.0 * scale * ct,))
+    return backward
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+def test_rules_close_over_traced_values(kind: str) -> None:
+    scales = np.array([1.0, 2.0, 3.0])
+    derivatives = 10.0 * scales
+
+    def total(y: Any) -> Any:
+        return np.sum(ft.vmap(lambda s: _scaled(kind, s)(y))(scales))
+
+    def slope(s: Any) -> Any:
+        return ft.grad(_scaled(kind, s))(2.0)
+
+    assert ft.vmap(lambda s: _scaled(kind, s)(2.0))(scales).tolist() == [2.0, 4.0, 6.0]
+    for f in (ft.vmap(slope), ft.jit(ft.vmap(slope)), ft.vmap(ft.jit(slope))):
+        np.testing.assert_allclose(f(scales), derivatives)
+    for g in (ft.grad(total), ft.jit(ft.grad(total)), ft.grad(ft.jit(total)), ft.jacfwd(total)):
+        assert float(g(2.0)) == 60.0
+    outer = ft.vmap(lambda s: ft.vmap(_scaled(kind, s))(scales))(scales)
+    np.testing.assert_array_equal(outer, np.outer(scales, scales))
+    inner = ft.vmap(lambda s: ft.grad(lambda y: np.sum(ft.vmap(_scaled(kind, s))(y)))(scales))(scales)
+    np.testing.assert_array_equal(inner, np.repeat(derivatives, 3).reshape(3, 3))
+    assert ft.jit(lambda s: ft.jvp(ft.jit(_scaled(kind, s)), (2.0,), (1.0,)))(3.0) == (6.0, 30.0)
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+def test_a_derivative_in_what_a_rule_closes_over_is_an_error_that_says_so(kind: str) -> None:
+    for f in (lambda s: _scaled(kind, s)(2.0), lambda s: _scaled(kind, s)(s), ft.jit(lambda s: _scaled(kind, s)(2.0))):
+        with pytest.raises(errors.CustomRuleError, match="closes over a value that is being differentiated"):
+            ft.grad(f)(3.0)
+    assert ft.grad(lambda s: s * _scaled(kind, ft.stop_gradient(s))(2.0))(3.0) == 6.0
+
+    def counted(x: Any) -> Any:
+        mean = ft.custom_jvp(lambda y: y / x.shape[0])
+        mean.defjvp(lambda primals, tangents: (mean(primals[0]), tangents[0] / x.shape[0]))
+        return mean(np.sum(x**2))
+
+    np.testing.assert_array_equal(ft.grad(counted)(np.array([1.0, 2.0])), [1.0, 2.0])
+
+
+def test_arguments_without_derivative_may_be_traced() -> None:
+    @functools.partial(ft.custom_vjp, nondiff_argnums=(0, 2))
+    def power(n: Any, x: Any, options: Any) -> Any:
+        return options["scale"] * x**n
+
+    power.defvjp(
+        lambda n, x, options: (power(n, x, options), x),
+        lambda n, options, x, ct: (ct * options["scale"] * n * x ** (n - 1.0),),
+    )
+    n = np.array([1.0, 2.0, 3.0])
+    derivatives = 5.0 * n * 2.0 ** (n - 1.0)
+    mapped = ft.vmap(lambda k: ft.grad(lambda x: power(k, x, {"scale": 5.0}))(2.0))
+    np.testing.assert_allclose(mapped(n), derivatives)
+    np.testing.assert_allclose(ft.jit(mapped)(n), derivatives)
+    np.testing.assert_allclose(ft.vmap(lambda k, s: power(k, 2.0, {"scale": s}))(n, n), n * 2.0**n)
+    with pytest.raises(errors.CustomRuleError, match="nondiff_argnums"):
+        ft.grad(lambda k: power(k, 2.0, {"scale": 5.0}))(2.0)

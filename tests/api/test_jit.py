@@ -61,7 +61,7 @@ def test_static_arrays_are_compared_by_contents() -> None:
 
 
 def test_bad_statics() -> None:
-    with pytest.raises(errors.UnhashableStaticError, match="argument 1.*list"):
+    with pytest.raises(errors.UnhashableStaticError, match=r"argument 1.*list"):
         ft.jit(lambda x, n: x, static_argnums=1)(X, [1])
     with pytest.raises(errors.StaticArgumentError, match="static_argnums=5"):
         ft.jit(lambda x: x, static_argnums=5)
@@ -111,9 +111,14 @@ def test_backends() -> None:
     finally:
         ft.config.backend = old
     np.testing.assert_array_equal(f(X), X + 1)
-    code = "import functrans as ft\ntry:\n    ft.jit(lambda x: x)(1.0)\nexcept ft.errors.MissingBackendError: print('no')"
+    code = (
+        "import functrans as ft\ntry:\n    ft.jit(lambda x: x)(1.0)\nexcept ft.errors.MissingBackendError: print('no')"
+    )
     out = subprocess.run(
-        [sys.executable, "-c", code], env={"FUNCTRANS_BACKEND": "abacus", "PYTHONPATH": "."}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env={"FUNCTRANS_BACKEND": "abacus", "PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
     )
     assert out.stdout.strip() == "no", out.stderr
 
@@ -129,7 +134,7 @@ def test_disable_jit_shows_values() -> None:
 
 
 def test_composition_with_itself_and_others() -> None:
-    f = lambda x: np.sum(np.exp(x) * x)  # noqa: E731
+    f = lambda x: np.sum(np.exp(x) * x)
     expected = np.exp(X) * (X + 1)
     for g in (
         ft.jit(ft.grad(f)),

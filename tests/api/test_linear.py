@@ -39,7 +39,7 @@ def test_forward_and_reverse_agree() -> None:
 
 
 def test_auxiliary_data() -> None:
-    g = lambda x: (x**2, {"a": x + 1})  # noqa: E731
+    g = lambda x: (x**2, {"a": x + 1})
     assert ft.jvp(g, (3.0,), (1.0,), has_aux=True) == (9.0, 6.0, {"a": 4.0})
     y, pullback, aux = ft.vjp(g, 3.0, has_aux=True)
     assert (y, pullback(1.0), aux) == (9.0, (6.0,), {"a": 4.0})
@@ -50,9 +50,9 @@ def test_auxiliary_data() -> None:
 def test_integers_have_float0_tangents() -> None:
     n = np.arange(3)
     zero = np.zeros(3, ft.float0)
-    value, tangent = ft.jvp(lambda x, n: x * n, (X, n), (X, zero))
+    _, tangent = ft.jvp(lambda x, n: x * n, (X, n), (X, zero))
     np.testing.assert_array_equal(tangent, X * n)
-    value, tangent = ft.jvp(lambda n: n + 1, (n,), (zero,))
+    _, tangent = ft.jvp(lambda n: n + 1, (n,), (zero,))
     assert tangent.dtype == ft.float0 and tangent.shape == (3,)
     _, pullback = ft.vjp(lambda x, n: (x * n, n), X, n)
     gx, gn = pullback((np.ones(3), zero))

@@ -14,7 +14,7 @@ A = np.arange(24.0).reshape(2, 3, 4)
 
 
 def test_axes_in_and_out() -> None:
-    f = lambda x, y: x * 2 + y  # noqa: E731
+    f = lambda x, y: x * 2 + y
     y = np.arange(4.0)
     for axis in (0, 1, 2, -1, -3):
         moved = np.moveaxis(A, axis, 0)
@@ -48,7 +48,7 @@ def test_keyword_arguments_are_mapped_over_their_first_axis() -> None:
 
 
 def test_per_example_gradients() -> None:
-    loss = lambda w, x: np.tanh(w @ x)  # noqa: E731
+    loss = lambda w, x: np.tanh(w @ x)
     w, xs = np.ones(4), A[0]
     g = ft.vmap(ft.grad(loss), in_axes=(None, 0))(w, xs)
     expected = np.stack([ft.grad(loss)(w, x) for x in xs])

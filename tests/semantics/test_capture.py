@@ -15,6 +15,7 @@ import functrans as ft
 SCALE = 2.0
 TABLE = np.arange(3.0)
 X = np.ones(3)
+DEFAULT = np.full(3, 2.0)
 
 
 def reads_globals(x: np.ndarray) -> Any:
@@ -39,7 +40,16 @@ def test_what_numpy_computes_from_a_captured_array_is_not_frozen() -> None:
     assert not np.array_equal(first, f(X))
 
 
-@pytest.mark.parametrize("wrap", [ft.grad, ft.value_and_grad, ft.hessian, lambda f: ft.grad(ft.jit(f)), lambda f: ft.vmap(ft.grad(f), in_axes=None, axis_size=2)])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        ft.grad,
+        ft.value_and_grad,
+        ft.hessian,
+        lambda f: ft.grad(ft.jit(f)),
+        lambda f: ft.vmap(ft.grad(f), in_axes=None, axis_size=2),
+    ],
+)
 def test_captures_are_seen_through_transformations(wrap: Any) -> None:
     buffer = np.ones(3)
     scale = 2.0
@@ -154,7 +164,7 @@ def test_callable_objects_and_partials() -> None:
 
 
 def test_defaults_are_captured() -> None:
-    def f(x: np.ndarray, w: np.ndarray = np.full(3, 2.0), *, s: float = 3.0) -> Any:
+    def f(x: np.ndarray, w: np.ndarray = DEFAULT, *, s: float = 3.0) -> Any:
         return x * w * s
 
     j = ft.jit(f)
@@ -314,7 +324,10 @@ def test_captured_arrays_become_static_where_a_shape_needs_their_contents() -> N
         lambda x: ft.numpy.zeros(idx[2]) + x[0],
     ]
     for f in programs:
-        for j, expected in ((ft.jit(f), f(x)), (ft.jit(lambda x, f=f: ft.tree.leaves(f(x))[0]), ft.tree.leaves(f(x))[0])):
+        for j, expected in (
+            (ft.jit(f), f(x)),
+            (ft.jit(lambda x, f=f: ft.tree.leaves(f(x))[0]), ft.tree.leaves(f(x))[0]),
+        ):
             for a, b in zip(ft.tree.leaves(j(x)), ft.tree.leaves(expected), strict=True):
                 np.testing.assert_array_equal(a, b)
     f = ft.jit(lambda x: x[mask])

@@ -29,9 +29,7 @@ def _shared_outputs(jaxpr: Jaxpr, donated: frozenset[int]) -> list[bool]:
     return shared
 
 
-def generate(
-    jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int] = frozenset()
-) -> tuple[PythonSource, str]:
+def generate(jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int] = frozenset()) -> tuple[PythonSource, str]:
     """The source of a jaxpr, and the expression of its results; ``single`` gives the one result bare."""
     source = PythonSource(jaxpr, xp)
     outs = [
@@ -75,4 +73,3 @@ class NumpyBackend(Backend):
             return str(program)
         source, result = generate(program, np, single=False)
         return source.text("program", result)
-

@@ -262,7 +262,9 @@ def _flatten_result(where: str, out: Any) -> tuple[list[Any], PyTreeDef]:
 BOXES = ("python", "numpy", "array")
 
 
-def carried(where: str, label: str, carry: Any, now: ShapedArray, out: ShapedArray, i: int, settled: bool) -> ShapedArray:
+def carried(
+    where: str, label: str, carry: Any, now: ShapedArray, out: ShapedArray, i: int, settled: bool
+) -> ShapedArray:
     """The type of a carry that comes in as ``now`` and leaves the body as ``out``.
 
     A Python number takes the type that the body gives it, and a Python number from the body takes the carry's. How
@@ -350,4 +352,3 @@ def settle(
         avals = new
     jaxpr = results_fitted(body.jaxpr, (*avals, *body.out_avals[n:]))
     return Settled(jaxpr, body.consts, tuple(avals), body.out_tree)
-

@@ -53,9 +53,7 @@ def _jvp(
     return outs[:n], [next(rest) if a else zero_of(o) for a, o in zip(live_out, outs[:n], strict=True)]
 
 
-def _transpose(
-    cotangents: Sequence[Any], *operands: Any, jaxpr: Jaxpr, name: str, backend: Compiler
-) -> list[Any]:
+def _transpose(cotangents: Sequence[Any], *operands: Any, jaxpr: Jaxpr, name: str, backend: Compiler) -> list[Any]:
     linear = [isinstance(x, Undefined) for x in operands]
     live = [not isinstance(ct, Zero) for ct in cotangents]
     transposed, live_in = transpose_jaxpr(jaxpr, linear, live)
@@ -85,9 +83,7 @@ def split_call(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
     extra = [Var(a) for a in parts.known.out_avals[len(known_out) :]]
     fresh = iter(extra)
     residuals = [known_in[i] if i is not None else next(fresh) for i in parts.residual_inputs]
-    known = eqn._replace(
-        inputs=tuple(known_in), outs=(*known_out, *extra), params={**params, "jaxpr": parts.known}
-    )
+    known = eqn._replace(inputs=tuple(known_in), outs=(*known_out, *extra), params={**params, "jaxpr": parts.known})
     rest = eqn._replace(
         inputs=(*residuals, *(a for a, u in zip(eqn.inputs, unknown, strict=True) if u)),
         outs=tuple(unknown_out),

@@ -25,8 +25,8 @@ from functrans.interpreters.transpose import transpose_jaxpr
 from functrans.lax.compare import eq, ge, le, logical_not, ne
 from functrans.lax.control.body import BOXES, Body, body_of, check_function, flatten_operands, leaf_path, name_of
 from functrans.lax.control.region import fit, fitted, owned, results_fitted, runner
-from functrans.lax.movement import broadcast_in_dim
 from functrans.lax.creation import iota
+from functrans.lax.movement import broadcast_in_dim
 from functrans.lax.reduction import argmax, reduce_any
 from functrans.lax.selection import select
 from functrans.lax.taking import take
@@ -58,9 +58,7 @@ def _chooser(xp: Any, *, branches: Branches) -> Callable[..., Sequence[Any]]:
     return lambda which, *args: functions[min(max(int(which), 0), last)](*args)
 
 
-def _jvp(
-    primals: Sequence[Any], tangents: Sequence[Any], *, branches: Branches
-) -> tuple[list[Any], list[Any]]:
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, branches: Branches) -> tuple[list[Any], list[Any]]:
     which, *operands = primals
     live = [not isinstance(t, Zero) for t in tangents[1:]]
     masks = [jvp_jaxpr(b, live)[1] for b in branches]
@@ -70,16 +68,10 @@ def _jvp(
     avals = (*targets, *(a.tangent() for a, now in zip(targets, live_out, strict=True) if now))
     derived, consts = _joined([jvp_jaxpr(b, live, live_out)[0] for b in branches])
     in_avals = branches[0].in_avals
-    given = [
-        fit(t, a.tangent()) for t, a in zip(tangents[1:], in_avals, strict=True) if not isinstance(t, Zero)
-    ]
-    outs = cond_p.bind(
-        which, *consts, *operands, *given, branches=tuple(results_fitted(b, avals) for b in derived)
-    )
+    given = [fit(t, a.tangent()) for t, a in zip(tangents[1:], in_avals, strict=True) if not isinstance(t, Zero)]
+    outs = cond_p.bind(which, *consts, *operands, *given, branches=tuple(results_fitted(b, avals) for b in derived))
     rest = iter(outs[n_out:])
-    return outs[:n_out], [
-        next(rest) if now else zero_of(o) for o, now in zip(outs[:n_out], live_out, strict=True)
-    ]
+    return outs[:n_out], [next(rest) if now else zero_of(o) for o, now in zip(outs[:n_out], live_out, strict=True)]
 
 
 def _joined(branches: Sequence[Jaxpr]) -> tuple[list[Jaxpr], list[Any]]:
@@ -274,9 +266,7 @@ def _without_unused(eqn: Eqn) -> Eqn:
     return eqn._replace(
         inputs=(eqn.inputs[0], *(a for a, u in zip(eqn.inputs[1:], used, strict=True) if u)),
         params={
-            "branches": tuple(
-                b.replace(invars=[v for v, u in zip(b.invars, used, strict=True) if u]) for b in branches
-            )
+            "branches": tuple(b.replace(invars=[v for v, u in zip(b.invars, used, strict=True) if u]) for b in branches)
         },
     )
 
@@ -379,8 +369,8 @@ def cond(
     aval = aval_of(pred)
     if aval.shape != ():
         raise errors.ShapeError(
-            f"cond: the predicate must be one boolean, got {aval}. Reduce it with numpy.all or numpy.any, choose element "
-            f"by element with numpy.where, or map cond over it with functrans.vmap"
+            f"cond: the predicate must be one boolean, got {aval}. Reduce it with numpy.all or numpy.any, choose "
+            f"element by element with numpy.where, or map cond over it with functrans.vmap"
         )
     if aval.dtype.kind != "b":
         pred = ne(pred, 0)
@@ -455,7 +445,7 @@ def _adapted(branch: Jaxpr, places: tuple[int, ...], avals: tuple[ShapedArray, .
 
 
 adapted: WeakMemo[Jaxpr] = WeakMemo(_adapted)
-"""``adapted(branch, places, avals)``: the branch as one that takes constants of these types, its own at these places."""
+"""``adapted(branch, places, avals)``: the branch as one that takes constants of these types, its own at places."""
 
 
 def _agreed(where: str, names: Sequence[str], bodies: Sequence[Body]) -> tuple[ShapedArray, ...]:
@@ -475,8 +465,8 @@ def _agreed(where: str, names: Sequence[str], bodies: Sequence[Body]) -> tuple[S
                     "Broadcast one of them (numpy.broadcast_to)" if a.shape != b.shape else "Cast one of them (.astype)"
                 )
                 raise kind(
-                    f"{where}: {label} has type {first.out_avals[i]} in {names[0]} and {b} in {name}; the branches must "
-                    f"return one type. {mend}"
+                    f"{where}: {label} has type {first.out_avals[i]} in {names[0]} and {b} in {name}; the branches "
+                    f"must return one type. {mend}"
                 )
             agreed[i] = joint
     return tuple(agreed)

@@ -38,6 +38,7 @@ class Rules:
         jvp: ``jvp(primals, tangents)`` gives results and tangents; a tangent may be ``Zero``.
         fwd: ``fwd(*args)`` gives results and residuals.
         bwd: ``bwd(residuals, cotangents)`` gives a cotangent or None for each argument.
+        n_captured: how many of the first arguments are traced values that the function or its rules close over.
         jaxpr: the function staged, with ``n_consts`` hoisted constants as its first inputs.
     """
 
@@ -48,6 +49,7 @@ class Rules:
         jvp: Callable[..., Any] | None,
         fwd: Callable[..., Any] | None,
         bwd: Callable[..., Any] | None,
+        n_captured: int = 0,
         jaxpr: Jaxpr | None = None,
         n_consts: int = 0,
     ) -> None:
@@ -56,6 +58,7 @@ class Rules:
         self.jvp = jvp
         self.fwd = fwd
         self.bwd = bwd
+        self.n_captured = n_captured
         self.jaxpr = jaxpr
         self.n_consts = n_consts
 
@@ -73,6 +76,7 @@ class Rules:
                 self.jvp,
                 fwd,
                 self.bwd,
+                self.n_captured,
                 jaxpr,
                 n,
             ),
@@ -86,11 +90,19 @@ class Rules:
         return f"<custom rules of {self.name}>"
 
 
-def _check_consts(rules: Rules, live: Sequence[bool]) -> None:
-    if any(live[: rules.n_consts]):
+def _check_captured(rules: Rules, avals: Sequence[ShapedArray], live: Sequence[bool]) -> None:
+    """Reject a derivative in what the function closes over: no rule gives it. What it does not use has none."""
+    n = rules.n_consts + rules.n_captured
+    if not any(live[:n]):
+        return
+    staged, consts = rules.staged(avals)
+    assert staged.jaxpr is not None
+    used = {a for eqn in staged.jaxpr.eqns for a in eqn.inputs}.union(staged.jaxpr.outvars)
+    if any(a and v in used for a, v in zip(live[:n], staged.jaxpr.invars[len(consts) :], strict=False)):
         raise errors.CustomRuleError(
-            f"{rules.name} has a derivative rule of its own and closes over a value that is being differentiated, for "
-            f"which the rule says nothing. Pass that value to {rules.name} as an argument"
+            f"{rules.name} has a derivative rule of its own and closes over a value that is being differentiated (or "
+            f"gets it as an argument of nondiff_argnums), for which the rule says nothing. Pass that value to "
+            f"{rules.name} as an argument, or functrans.stop_gradient(value) if it is a constant to the derivative"
         )
 
 
@@ -110,7 +122,7 @@ def _impl(xp: Any, *args: Any, rules: Rules) -> list[Any]:
 
 
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, rules: Rules) -> tuple[list[Any], list[Any]]:
-    _check_consts(rules, [not isinstance(t, Zero) for t in tangents])
+    _check_captured(rules, [aval_of(p) for p in primals], [not isinstance(t, Zero) for t in tangents])
     primals, tangents = rules.without_consts(primals), rules.without_consts(tangents)
     if rules.jvp is not None and not (reverse_mode.get() and rules.fwd is not None):
         outs, out_tangents = rules.jvp(primals, tangents)
@@ -134,7 +146,7 @@ def _linearize(
     primals: Sequence[Any], live: Sequence[bool], *, rules: Rules
 ) -> tuple[Sequence[Any], Sequence[bool], CustomLinear]:
     """The user's rule on the values at hand: Python control flow in it sees concrete numbers."""
-    _check_consts(rules, live)
+    _check_captured(rules, [aval_of(p) for p in primals], live)
     primals, live = rules.without_consts(primals), rules.without_consts(live)
     if rules.fwd is not None and rules.bwd is not None:
         outs, residuals = rules.fwd(*primals)
@@ -261,9 +273,7 @@ def _batch(
 
         def flat(*arrays: Any) -> list[Any]:
             given = iter(arrays[len(primals) :])
-            examples = [
-                next(given) if a else Zero(aval_of(p).tangent()) for a, p in zip(live, arrays, strict=False)
-            ]
+            examples = [next(given) if a else Zero(aval_of(p).tangent()) for a, p in zip(live, arrays, strict=False)]
             assert rules.jvp is not None
             outs, ts = rules.jvp(arrays[: len(primals)], examples)
             counts.append(len(outs))
@@ -325,6 +335,7 @@ def _batch(
         jvp if rules.jvp is not None else None,
         fwd if rules.fwd is not None else None,
         bwd if rules.bwd is not None else None,
+        rules.n_captured,
     )
     if n:
         # Constants keep their place in front; the rules never see them.

@@ -52,7 +52,8 @@ def _loop(xp: Any, *, cond: Jaxpr, body: Jaxpr, n_cond: int, n_body: int) -> Cal
     holds, step = runner(cond, xp), runner(body, xp)
 
     def run(*args: Any) -> list[Any]:
-        tests, consts, carry = args[:n_cond], args[n_cond : n_cond + n_body], args[n_cond + n_body :]
+        tests, consts = args[:n_cond], args[n_cond : n_cond + n_body]
+        carry: Sequence[Any] = args[n_cond + n_body :]
         while holds(*tests, *carry)[0]:
             carry = step(*consts, *carry)
         return owned(carry, args)
@@ -239,9 +240,9 @@ def _keeping(jaxpr: Jaxpr, mask: Sequence[bool]) -> Jaxpr:
 
 def _transpose(cotangents: Sequence[Any], *operands: Any, **params: Any) -> list[Any]:
     raise errors.NotDifferentiableError(
-        "while_loop has no derivative in reverse mode: nothing says how many steps' values would have to be kept. Where "
-        "the number of steps is known before the loop starts, use functrans.lax.scan, or functrans.lax.fori_loop with "
-        "Python ints as bounds; where only a bound is known, scan that many steps and keep the carry with "
+        "while_loop has no derivative in reverse mode: nothing says how many steps' values would have to be kept. "
+        "Where the number of steps is known before the loop starts, use functrans.lax.scan, or "
+        "functrans.lax.fori_loop with Python ints as bounds; where only a bound is known, scan that many steps and keep the carry with "
         "functrans.lax.cond once it is done. Forward mode works: functrans.jvp, functrans.jacfwd"
     )
 

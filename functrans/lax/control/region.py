@@ -48,9 +48,7 @@ def results_fitted(jaxpr: Jaxpr, out_avals: Sequence[ShapedArray]) -> Jaxpr:
 
 
 def _reordered(jaxpr: Jaxpr, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Jaxpr:
-    return jaxpr.replace(
-        invars=[jaxpr.invars[i] for i in inputs], outvars=[jaxpr.outvars[i] for i in outputs]
-    )
+    return jaxpr.replace(invars=[jaxpr.invars[i] for i in inputs], outvars=[jaxpr.outvars[i] for i in outputs])
 
 
 reordered: WeakMemo[Jaxpr] = WeakMemo(_reordered)
@@ -59,9 +57,14 @@ reordered: WeakMemo[Jaxpr] = WeakMemo(_reordered)
 
 def runner(jaxpr: Jaxpr, xp: Any) -> Callable[..., Sequence[Any]]:
     """A Python function of arrays that runs the jaxpr; one that looks at every value where NaNs are sought."""
-    if is_debugging():
-        return lambda *args: evaluate(jaxpr, args)
-    return compiled(jaxpr, xp)
+    if not is_debugging():
+        return compiled(jaxpr, xp)
+
+    def checked(*args: Any) -> Sequence[Any]:
+        with np.errstate(all="ignore"):
+            return evaluate(jaxpr, args)
+
+    return checked
 
 
 def owned(values: Sequence[Any], operands: Sequence[Any]) -> list[Any]:

@@ -86,7 +86,8 @@ def _loop(
     start, m = n_consts + n_carry, len(results)
 
     def run(*args: Any) -> list[Any]:
-        consts, carry, xs = args[:n_consts], args[n_consts:start], args[start:]
+        consts, xs = args[:n_consts], args[start:]
+        carry: Sequence[Any] = args[n_consts:start]
         ys = [xp.empty(a.shape, a.dtype) for a in results]
         for k in range(0, whole, times):
             indices = order[k : k + times]
@@ -344,7 +345,8 @@ def _backward(
         outs = iter(evaluate(closed, [*outer, *fixed, *xs, *given, *ys]))
         cts = {i: next(outs) if now else None for i, now in found.items()}
         back = [
-            zeros(a) if cts[i] is None else fit(cts[i], a) for i, a in zip(range(n_consts, start), ct_carry, strict=True)
+            zeros(a) if cts[i] is None else fit(cts[i], a)
+            for i, a in zip(range(n_consts, start), ct_carry, strict=True)
         ]
         total = [fit(add(s, cts[i]), a) for s, i, a in zip(sums, summed, ct_consts, strict=True)]
         return [*back, *total, *(cts[i] for i in places if i >= start and found[i])]

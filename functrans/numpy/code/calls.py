@@ -40,6 +40,9 @@ def call(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     handler = handlers.get(func)
     if handler is not None:
         return handler(func, args, kwargs)
+    # By its name, because looking at numpy.random would load it on import.
+    if getattr(func, "__name__", None) == "shuffle":
+        return _shuffle(func, args, kwargs)
     return compute(func, args, kwargs)
 
 
@@ -470,9 +473,6 @@ def _shuffle(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
             f"{func.__name__}: a traced array cannot be shuffled in place. Draw a permutation and take: x[permutation]"
         )
     func(target.writeable_frame())
-
-
-handle(_shuffle, np.random.shuffle)
 
 
 def _nan_to_num(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

@@ -36,12 +36,15 @@ from functrans.numpy.code.specials import specials
 
 _MISSING: Any = object()
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
-_LIBRARIES = tuple(
-    {os.path.abspath(p) + os.sep for k, p in sysconfig.get_paths().items() if k.endswith("lib") or k == "stdlib"}
-    | {os.path.abspath(p) + os.sep for p in (site.getusersitepackages(), *site.getsitepackages())}
-    | {_PACKAGE}
-)
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None), type})
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+    """The folders of Python and of what is installed."""
+    folders = [p for k, p in sysconfig.get_paths().items() if k.endswith("lib") or k == "stdlib"]
+    folders += [site.getusersitepackages(), *site.getsitepackages()]
+    return (*{os.path.abspath(p) + os.sep for p in folders}, _PACKAGE)
 
 
 def top_package(value: Any) -> str:
@@ -114,13 +117,13 @@ class Rebinder:
         """Whether a function is the user's own rather than a library's."""
         if self.package and top_package(f) == self.package:
             return True
-        return not f.__code__.co_filename.startswith((*_LIBRARIES, "<frozen", "<functrans"))
+        return not f.__code__.co_filename.startswith((*_libraries(), "<frozen", "<functrans"))
 
     def _is_own_module(self, module: types.ModuleType) -> bool:
         if self.package and module.__name__.partition(".")[0] == self.package:
             return True
         file = getattr(module, "__file__", None)
-        return file is not None and not file.startswith(_LIBRARIES) and module.__name__ not in sys.stdlib_module_names
+        return file is not None and not file.startswith(_libraries()) and module.__name__ not in sys.stdlib_module_names
 
     def lasts(self, value: Any) -> bool:
         """Whether a translation can be kept: it holds no array and no cell, whose contents change."""
@@ -193,7 +196,10 @@ class Rebinder:
         (session.functions if f.__closure__ else self.functions)[f] = copy
         copy.__dict__.update(f.__dict__)
         copy.__qualname__, copy.__doc__, copy.__module__ = f.__qualname__, f.__doc__, f.__module__
-        copy.__annotations__ = f.__annotations__
+        if getattr(f, "__annotate__", None) is None:
+            copy.__annotations__ = f.__annotations__
+        else:  # From Python 3.14 on reading them would evaluate them, and names may be missing.
+            copy.__annotate__ = f.__annotate__  # type: ignore[attr-defined]
         arguments = f.__code__.co_varnames[: f.__code__.co_argcount]
         if f.__defaults__:
             given = zip(arguments[-len(f.__defaults__) :], f.__defaults__, strict=True)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.lax.control.programs import assert_agrees, assert_close, assert_composes, loss_of
 
 import functrans as ft
 from functrans import errors, lax
 from functrans.core.jaxpr import Jaxpr
 from functrans.test_util import check_grads
+from tests.lax.control.programs import assert_agrees, assert_close, assert_composes, loss_of
 
 
 def python_cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
@@ -43,9 +43,7 @@ def test_either_branch_is_what_python_would_run(x: Any) -> None:
 
 
 def test_every_order_of_jit_vmap_and_grad() -> None:
-    assert_composes(
-        partial(guarded_log, lax.cond), POSITIVE, ft.grad(loss_of(partial(guarded_log, python_cond)))
-    )
+    assert_composes(partial(guarded_log, lax.cond), POSITIVE, ft.grad(loss_of(partial(guarded_log, python_cond))))
 
 
 def test_a_mapped_predicate_keeps_examples_from_the_other_branch() -> None:
@@ -152,27 +150,31 @@ def test_python_numbers_take_the_type_of_the_other_branch() -> None:
 
 
 def test_the_operand_keyword() -> None:
-    assert lax.cond(False, np.sin, lambda p: p["x"] + 1.0, operand={"x": 2.0}) == 3.0 if False else True
     assert lax.cond(False, lambda p: p["x"], lambda p: p["x"] + 1.0, operand={"x": 2.0}) == 3.0
     assert lax.cond(True, lambda _: 1.0, lambda _: 2.0, operand=None) == 1.0
 
 
 def test_results_own_their_memory() -> None:
     x = np.ones(3)
-    for out in (lax.cond(True, lambda x: x, lambda x: x * 2.0, x), ft.jit(lax.cond, static_argnums=(1, 2))(
-        True, np.negative, np.positive, x
-    )):
-        assert not np.shares_memory(out, x)
+    f = lambda p, x: lax.cond(p, lambda x: x, lambda x: x * 2.0, x)
+    for out in (f(True, x), ft.jit(f)(np.bool_(True), x)):
+        assert out.tolist() == [1.0] * 3 and not np.shares_memory(out, x)
     a, b = lax.cond(True, lambda x: (x, x), lambda x: (x, x), x)
     assert not np.shares_memory(a, b) and not np.shares_memory(a, x)
 
 
 def test_disable_jit_runs_the_chosen_branch() -> None:
     seen = []
+
+    def square(x: Any) -> Any:
+        seen.append(float(ft.stop_gradient(x)))
+        return x * x
+
     with ft.disable_jit():
-        assert ft.grad(lambda x: lax.cond(x > 0.0, lambda x: seen.append(float(ft.stop_gradient(x))) or x * x, np.sin, x))(2.0) == 4.0
+        assert ft.grad(lambda x: lax.cond(x > 0.0, square, np.sin, x))(2.0) == 4.0
         assert lax.switch(7, [np.sin, np.cos], 0.0) == 1.0
-        assert ft.vmap(lambda x: lax.cond(x > 0.0, np.sqrt, np.negative, x))(np.array([4.0, -1.0])).tolist() == [2.0, 1.0]
+        mapped = ft.vmap(lambda x: lax.cond(x > 0.0, np.sqrt, np.negative, x))
+        assert mapped(np.array([4.0, -1.0])).tolist() == [2.0, 1.0]
     assert seen == [2.0]
 
 
@@ -181,7 +183,8 @@ def test_unused_results_are_not_computed() -> None:
         return lax.cond(x > 0.0, lambda x, y: (x, np.exp(y)), lambda x, y: (-x, np.cosh(y)), x, x * 2.0)[0]
 
     jaxpr: Jaxpr = ft.make_jaxpr(f)(1.5)
-    assert [eqn.prim.name for eqn in jaxpr.eqns] == ["gt", "cond"]
+    (eqn,) = [e for e in jaxpr.eqns if e.prim.name == "cond"]
+    assert len(eqn.outs) == 1 and len(eqn.inputs) == 2
     assert "exp" not in str(jaxpr)
 
 

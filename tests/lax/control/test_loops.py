@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.lax.control.programs import assert_agrees, assert_close
 
 import functrans as ft
 from functrans import errors, lax
 from functrans.core.jaxpr import Jaxpr
 from functrans.test_util import check_grads
+from tests.lax.control.programs import assert_agrees, assert_close
 
 
 def python_while(cond_fun: Any, body_fun: Any, init: Any) -> Any:
@@ -97,7 +97,9 @@ def test_numbers_and_captures_in_the_condition() -> None:
     assert grow.tolist() == [16.0, 16.0]
     mapped = ft.vmap(lambda m: lax.while_loop(lambda x: x < m, lambda x: x * 2.0, 1.0))(limit)
     assert mapped.tolist() == [16.0, 32.0]
-    nested = ft.vmap(lambda m: ft.vmap(lambda s: lax.while_loop(lambda x: x < m, lambda x: x * s, 1.0))(np.array([2.0, 3.0])))
+    nested = ft.vmap(
+        lambda m: ft.vmap(lambda s: lax.while_loop(lambda x: x < m, lambda x: x * s, 1.0))(np.array([2.0, 3.0]))
+    )
     assert nested(limit).tolist() == [[16.0, 27.0], [32.0, 27.0]]
     assert ft.jit(nested)(limit).tolist() == [[16.0, 27.0], [32.0, 27.0]]
 
@@ -125,7 +127,7 @@ def test_fori_with_known_bounds_is_its_python_loop() -> None:
     assert_agrees(partial(polynomial, lax.fori_loop), partial(polynomial, python_fori), x)
     check_grads(partial(polynomial, lax.fori_loop), (x,), order=2)
     for bounds in ((0, 0), (-2, 3), (5, 2), (np.int32(1), np.int64(4))):
-        body = lambda i, s: (s[0] + i, s[1] * 2)  # noqa: E731
+        body = lambda i, s: (s[0] + i, s[1] * 2)
         assert_close(lax.fori_loop(*bounds, body, (0, 1)), python_fori(int(bounds[0]), int(bounds[1]), body, (0, 1)))
 
 
@@ -163,9 +165,7 @@ def test_loops_in_branches_in_loops() -> None:
     def python_cond(p: Any, yes: Any, no: Any, c: Any) -> Any:
         return yes(c) if p else no(c)
 
-    assert_agrees(
-        partial(f, lax.fori_loop, lax.cond), partial(f, python_fori, python_cond), np.array([0.4, 1.1])
-    )
+    assert_agrees(partial(f, lax.fori_loop, lax.cond), partial(f, python_fori, python_cond), np.array([0.4, 1.1]))
 
 
 def test_disable_jit_runs_step_by_step() -> None:
