@@ -19,7 +19,7 @@ from functrans.core.closure import Closures, Composite
 from functrans.core.primitive import Zero
 from functrans.core.structural import convert, instantiate
 from functrans.core.trace import aval_of, current_trace, is_array
-from functrans.core.tree import describe_mismatch, tree_flatten
+from functrans.core.tree import broadcast_prefix, describe_mismatch, tree_flatten
 from functrans.core.treedef import PyTreeDef
 from functrans.lax.control.custom_rules import Rules, custom_p
 
@@ -51,11 +51,25 @@ def _is_symbolic(x: Any) -> bool:
 class _CustomFunction(Composite):
     """A function with derivative rules. Either kind may be added to it, or both."""
 
-    def __init__(self, f: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+    def __init__(
+        self, f: Callable[..., Any], nondiff_argnums: Sequence[int] = (), nondiff_argnames: Sequence[str] = ()
+    ) -> None:
         check_callable(type(self).__name__, f)
         functools.update_wrapper(self, f, updated=())
         self.f = f
-        self.nondiff_argnums = tuple(sorted(nondiff_argnums))
+        try:
+            self._signature: inspect.Signature | None = inspect.signature(f)
+            parameters = list(self._signature.parameters.values())
+        except (TypeError, ValueError):  # A builtin without a signature: its arguments have no names.
+            self._signature, parameters = None, []
+        self._names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        for name in nondiff_argnames:
+            if name not in self._names:
+                raise errors.CustomRuleError(
+                    f"{type(self).__name__}({name_of(f)}): nondiff_argnames has {name!r}, and the positional arguments "
+                    f"are {', '.join(self._names) or 'not known'}"
+                )
+        self.nondiff_argnums = tuple(sorted({*nondiff_argnums, *map(self._names.index, nondiff_argnames)}))
         self.jvp: Callable[..., Any] | None = None
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
@@ -119,21 +133,18 @@ class _CustomFunction(Composite):
     # -- calling --------------------------------------------------------------------------------------------------
 
     def _positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        if not kwargs:
-            try:
-                signature = inspect.signature(self.f)
-            except (TypeError, ValueError):
-                return args
-            missing = len(args) < len(signature.parameters)
-            if not missing:
-                return args
-        bound = inspect.signature(self.f).bind(*args, **kwargs)
-        bound.apply_defaults()
-        if bound.kwargs:
+        """Every argument by position, defaults included. Keyword-only arguments keep their defaults."""
+        if not kwargs and len(args) >= len(self._names):
+            return args
+        nowhere = [name for name in kwargs if name not in self._names]
+        if nowhere:
             raise errors.CustomRuleError(
-                f"{self._where} has a custom rule and keyword-only arguments ({', '.join(bound.kwargs)}), for which a "
-                f"rule has no place. Make them positional, or close over them"
+                f"{self._where} has a custom rule and was given keyword-only arguments ({', '.join(nowhere)}), for "
+                f"which a rule has no place. Make them positional, or close over them"
             )
+        assert self._signature is not None
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
         return bound.args
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -249,7 +260,7 @@ class _Call:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise errors.CustomRuleError(f"{where} must return a pair (result, tangent), got {type(pair).__name__}")
         outs = self._result(where, pair[0])
-        ts, tree = tree_flatten(pair[1], is_leaf=lambda x: x is None or _is_symbolic(x))
+        ts, tree = tree_flatten(pair[1], is_leaf=_is_zero)
         if tree != self.out_tree:
             raise errors.CustomRuleError(
                 f"{where}: the tangent must have the structure of the result: {describe_mismatch(self.out_tree, tree)}"
@@ -310,13 +321,28 @@ class _Call:
             if result is None:
                 flat.extend([None] * part.num_leaves)
                 continue
-            leaves, tree = tree_flatten(result, is_leaf=lambda x: x is None or _is_symbolic(x))
-            if tree != part:
+            leaves, tree = tree_flatten(result, is_leaf=_is_zero)
+            found = leaves if tree == part else _spread_zeros(result, part)
+            if found is None:
                 raise errors.CustomRuleError(
                     f"{where}: cotangent {k} must have the structure of argument {k}: {describe_mismatch(part, tree)}"
                 )
-            flat.extend(None if _is_symbolic(x) or _is_float0(x) else x for x in leaves)
+            flat.extend(None if _is_symbolic(x) or _is_float0(x) else x for x in found)
         return flat
+
+
+def _spread_zeros(result: Any, part: PyTreeDef) -> list[Any] | None:
+    """The leaves of a cotangent in which None stands for whole subtrees; None where the rest does not fit."""
+    try:
+        leaves = broadcast_prefix(result, part.unflatten(range(part.num_leaves)), is_leaf=_is_zero)
+    except errors.TreeStructureError:
+        return None
+    dense = [x for x in tree_flatten(result, is_leaf=_is_zero)[0] if not _is_zero(x)]
+    return leaves if [id(x) for x in leaves if not _is_zero(x)] == list(map(id, dense)) else None
+
+
+def _is_zero(x: Any) -> bool:
+    return x is None or _is_symbolic(x)
 
 
 def _is_float0(x: Any) -> bool:
@@ -329,6 +355,7 @@ class custom_jvp(_CustomFunction):
     Args:
         f: the function.
         nondiff_argnums: positional arguments that are no arrays, or have no derivative.
+        nondiff_argnames: the same by name.
 
     >>> import numpy as np, functrans as ft
     >>> @ft.custom_jvp
@@ -349,6 +376,7 @@ class custom_vjp(_CustomFunction):
     Args:
         f: the function.
         nondiff_argnums: positional arguments that are no arrays, or have no derivative.
+        nondiff_argnames: the same by name.
 
     >>> import numpy as np, functrans as ft
     >>> @ft.custom_vjp

@@ -16,7 +16,7 @@ from functrans.core.avals import ShapedArray, shaped
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.stage import stage
-from functrans.core.trace import aval_of, is_array
+from functrans.core.trace import Tracer, aval_of, is_array
 from functrans.core.tree import tree_flatten
 from functrans.core.treedef import PyTreeDef, register_leaf
 
@@ -158,7 +158,7 @@ def closure_convert(f: Callable[..., Any], *example_args: Any) -> tuple[Callable
     check_callable("closure_convert", f)
     _, in_tree = abstract("closure_convert", "argument ", example_args)
     jaxpr, out_tree = _stage_call(f"closure_convert({name_of(f)})", f, example_args, {})
-    hoist = [dtypes.is_inexact(aval_of(c).dtype) for c in jaxpr.consts]
+    hoist = [isinstance(c, Tracer) or dtypes.is_inexact(aval_of(c).dtype) for c in jaxpr.consts]
     constants = [c for c, h in zip(jaxpr.consts, hoist, strict=True) if h]
 
     def converted(*args: Any) -> Any:

@@ -18,7 +18,6 @@ import enum
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, product
-from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, SizeVar, Var, write_
 from functrans.core.records import record_fields, singleton_name
 
 KEYWORDS = frozenset({"lambda", "let", "in", "None", "True", "False", "inf", "nan"})
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 DTYPE_NAME = re.compile(r"bool|float0|bf16|[iufc][0-9]+(_\w+)?")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WIDTH = 90
@@ -85,7 +85,7 @@ def variable_names(jaxpr: Jaxpr) -> dict[Var, str]:
 
 def _fresh_names() -> Iterator[str]:
     for length in count(1):
-        for letters in product(ascii_lowercase, repeat=length):
+        for letters in product(_LETTERS, repeat=length):
             name = "".join(letters)
             if name not in KEYWORDS and not DTYPE_NAME.fullmatch(name):
                 yield name

@@ -250,10 +250,10 @@ class Tracer(ArrayOperators):
         if self.aval.dtype.kind not in "biu" and self.trace.differentiates:
             raise errors.TracerConversionError(
                 f"{use} of a traced value of type {self.aval} would lose its derivative: what is computed from the "
-                f"Python number is a constant. {self.describe_origin()}Keep it an array (numpy.sin in place of "
-                f"math.sin; an assignment out[i] = x into a NumPy array converts too: use functrans.numpy.stack or "
-                f"x.at[i].set(v), or decorate the function with @functrans.numpy_code), or say that it is a constant with "
-                f"functrans.stop_gradient(x)"
+                f"Python number is a constant. {self.describe_origin()}Keep it an array (numpy.sin, not math.sin;"
+                f" an assignment out[i] = x into a NumPy array converts too: use functrans.numpy.stack or "
+                f"x.at[i].set(v), or decorate the function with @functrans.numpy_code), or say that it is a constant "
+                f"with functrans.stop_gradient(x)"
             )
         return self._concrete(errors.TracerConversionError, use)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -253,3 +254,51 @@ def test_arguments_without_derivative_may_be_traced() -> None:
     np.testing.assert_allclose(ft.vmap(lambda k, s: power(k, 2.0, {"scale": s}))(n, n), n * 2.0**n)
     with pytest.raises(errors.CustomRuleError, match="nondiff_argnums"):
         ft.grad(lambda k: power(k, 2.0, {"scale": 5.0}))(2.0)
+
+
+def test_arguments_without_derivative_by_name_and_defaults() -> None:
+    @functools.partial(ft.custom_jvp, nondiff_argnames=("n",))
+    def power(x: Any, n: int = 2, *, scale: float = 1.0) -> Any:
+        return scale * x**n
+
+    power.defjvp(lambda n, primals, tangents: (power(*primals, n), n * 10.0 * tangents[0]))
+    assert float(ft.grad(power)(3.0)) == 20.0
+    assert float(ft.grad(lambda x: power(n=3, x=x))(3.0)) == 30.0
+    with pytest.raises(errors.CustomRuleError, match=r"keyword-only arguments \(scale\)"):
+        ft.grad(lambda x: power(x, scale=2.0))(3.0)
+    with pytest.raises(errors.CustomRuleError, match="nondiff_argnames has 'm'"):
+        ft.custom_jvp(lambda x, n: x, nondiff_argnames=("m",))
+    sine = ft.custom_jvp(np.sin)
+    sine.defjvp(lambda primals, tangents: (sine(*primals), 7.0 * tangents[0]))
+    assert float(ft.grad(sine)(0.5)) == 7.0
+
+
+def test_a_reverse_rule_may_give_none_for_subtrees() -> None:
+    def gradient(cotangent: Any) -> Any:
+        first = ft.custom_vjp(lambda tree: tree["x"] * 1.0)
+        first.defvjp(lambda tree: (first(tree), None), lambda _, ct: (cotangent(ct),))
+        return ft.grad(first)({"x": 1.0, "y": (2.0, None, [3.0])})
+
+    zero = {"x": 5.0, "y": (0.0, None, [0.0])}
+    assert gradient(lambda ct: {"x": 5.0 * ct, "y": None}) == zero
+    assert gradient(lambda ct: {"x": 5.0 * ct, "y": (None, None, None)}) == zero
+    assert gradient(lambda ct: {"x": 5.0 * ct, "y": (0.0 * ct, None, [None])}) == zero
+    with pytest.raises(errors.CustomRuleError, match="structure of argument 0"):
+        gradient(lambda ct: {"x": 5.0 * ct, "y": ct})
+
+
+def test_custom_gradient_closes_over_integers() -> None:
+    @ft.custom_gradient
+    def largest(x: Any) -> Any:
+        i = np.argmax(x)
+        return x[i], lambda ct: 10.0 * ct * ft.nn.one_hot(i, 3)
+
+    x = np.array([[1.0, 3.0, 2.0], [5.0, 1.0, 1.0]])
+    expected = [[0.0, 10.0, 0.0], [10.0, 0.0, 0.0]]
+    for f in (
+        ft.vmap(ft.grad(largest)),
+        ft.grad(lambda x: np.sum(ft.vmap(largest)(x))),
+        ft.grad(lambda x: np.sum(ft.jit(ft.vmap(largest))(x))),
+        ft.jit(ft.vmap(ft.grad(ft.jit(largest)))),
+    ):
+        assert f(x).tolist() == expected

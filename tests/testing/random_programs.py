@@ -26,7 +26,7 @@ CONSTANTS = {
     "B3": np.array([True, False, True]),
 }
 INDENT = "    "
-PRODUCTS = (" @ ", "dot(", "matmul(", "einsum(", "convolve(", "kron(", "norm(")
+ROUNDED = (" @ ", "float_power(", "logaddexp.reduce(", "dot(", "matmul(", "einsum(", "convolve(", "kron(", "norm(")
 
 
 class Program(NamedTuple):
@@ -38,8 +38,8 @@ class Program(NamedTuple):
 
     @property
     def exact(self) -> bool:
-        """Whether every operation has one order of summation: BLAS has several, which depend on the layout."""
-        return not any(name in self.text for name in PRODUCTS)
+        """Whether every operation rounds in one way: BLAS depends on the layout, and some functions have two forms."""
+        return not any(name in self.text for name in ROUNDED)
 
     def __repr__(self) -> str:
         return f"{self.text}\nargs = {self.args!r}\n"
@@ -406,6 +406,36 @@ def _mapped(writer: Writer) -> str | None:
     return f"ft.vmap({inner}, in_axes={axis}{out})({a})" + ("[1]" if "value" in inner else "")
 
 
+def _looped(writer: Writer) -> str | None:
+    """A loop over the rows of an array."""
+    a = writer.pick(lambda v: np.ndim(v) > 0 and len(v) > 0)
+    if a is None:
+        return None
+    g = writer.inner([writer.value(a)[0]], False, True, False)
+    return writer.choose(
+        [
+            f"ft.lax.map({g}, {a})",
+            f"ft.lax.scan(lambda c, u: (np.cos(c) + np.sum({g}(u)), {g}(u) * c), 0.5, {a})[1]",
+            f"ft.lax.scan(lambda c, u: (np.sin(c) * np.sum({g}(u)), None), np.float64(0.5), {a}, reverse=True)[0]",
+        ]
+    )
+
+
+def _repeated(writer: Writer) -> str | None:
+    """A loop whose body is not smooth everywhere would need a look at every round."""
+    a = writer.pick(lambda v: isinstance(v, np.ndarray))
+    if a is None:
+        return None
+    g = writer.inner([writer.value(a)], False, True, False)
+    step = f"np.sin({{0}}) + 0.1 * np.sum({g}({{0}}))"
+    return writer.choose(
+        [
+            f"ft.lax.fori_loop(0, 2, lambda i, u: {step.format('u')} * i, {a} * 1.0)",
+            f"ft.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, {step.format('s[1]')}), (0, {a} * 1.0))[1]",
+        ]
+    )
+
+
 def _custom(writer: Writer) -> str | None:
     names = _arrays(writer, writer.draw(st.integers(1, 2)))
     if not names:
@@ -435,6 +465,14 @@ TRANSFORMED: dict[str, Callable[[Writer], str | None]] = {
     "jacfwd": lambda w: _call(w, "ft.jacfwd({g})({args})"),
     "jacrev": lambda w: _call(w, "ft.jacrev({g})({args})"),
     "stopped": lambda w: _call(w, "{g}({args}) + ft.stop_gradient(2.0) * {first}.sum()"),
+    "elementwise": lambda w: _call(w, "ft.elementwise_grad({g})({args})"),
+    "hessian": lambda w: _call(w, "np.sum(ft.hessian({g})({args}))", scalar=True),
+    "hvp": lambda w: _call(w, "ft.jvp(ft.grad({g}, argnums=0), {tuple}, {tangents})[1]", scalar=True),
+    "cond": lambda w: _call(w, "ft.lax.cond(np.sum({first}) > 0.31, {g}, lambda *us: {g}(*us) * 0.5, {args})"),
+    "choice": lambda w: _call(w, "ft.lax.switch(5, [{g}, lambda *us: np.sum({g}(*us)) + {g}(*us)], {args})"),
+    "numpy code": lambda w: _call(w, "ft.numpy_code({g})({args})"),
+    "looped": _looped,
+    "repeated": _repeated,
     "vmap": _mapped,
     "custom": _custom,
 }

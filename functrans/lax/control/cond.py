@@ -356,7 +356,7 @@ def cond(
         TreeStructureError, ShapeError, DTypeError: for branches whose results differ in type.
 
     >>> import numpy as np, functrans as ft
-    >>> root = lambda x: ft.lax.cond(x > 0.0, np.sqrt, np.zeros_like, x)
+    >>> root = lambda x: ft.lax.cond(x > 0.0, np.sqrt, lambda x: 0.0, x)
     >>> root(4.0), ft.grad(root)(-1.0)
     (np.float64(2.0), np.float64(0.0))
     """

@@ -242,8 +242,8 @@ def _transpose(cotangents: Sequence[Any], *operands: Any, **params: Any) -> list
     raise errors.NotDifferentiableError(
         "while_loop has no derivative in reverse mode: nothing says how many steps' values would have to be kept. "
         "Where the number of steps is known before the loop starts, use functrans.lax.scan, or "
-        "functrans.lax.fori_loop with Python ints as bounds; where only a bound is known, scan that many steps and keep the carry with "
-        "functrans.lax.cond once it is done. Forward mode works: functrans.jvp, functrans.jacfwd"
+        "functrans.lax.fori_loop with Python ints as bounds; where only a bound is known, scan that many steps and "
+        "keep the carry with functrans.lax.cond once it is done. Forward mode works: functrans.jvp, functrans.jacfwd"
     )
 
 

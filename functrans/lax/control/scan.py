@@ -8,7 +8,7 @@ from typing import Any
 
 from functrans import errors
 from functrans.config import any_mode, config
-from functrans.core.avals import ShapedArray, shaped
+from functrans.core.avals import ShapedArray
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Eqn, Jaxpr, Var, dce, used_inputs
 from functrans.core.primitive import BatchAxis, Primitive, Undefined, Zero
@@ -22,22 +22,12 @@ from functrans.interpreters.jvp import jvp_jaxpr
 from functrans.interpreters.split import SplitEqn, split_jaxpr
 from functrans.interpreters.transpose import backward_pass, transpose_jaxpr
 from functrans.lax.control.body import check_function, flatten_operands, leaf_path, name_of, settle
-from functrans.lax.control.region import fit, fitted, owned, reordered, results_fitted, runner
+from functrans.lax.control.region import fit, fitted, reordered, results_fitted
+from functrans.lax.control.stepping import loop, sliced, stacked
 from functrans.lax.slicing import concatenate
 from functrans.lax.subscript import index
 from functrans.util.cache import WeakMemo
 from functrans.util.lists import split as runs
-
-# -- running ------------------------------------------------------------------------------------------------------
-
-
-def _sliced(aval: ShapedArray) -> ShapedArray:
-    """The aval of what a step sees of an operand that is scanned over."""
-    return shaped(aval.shape[1:], aval.dtype, "numpy")
-
-
-def _stacked(aval: ShapedArray, length: Any) -> ShapedArray:
-    return shaped((length, *aval.shape), aval.dtype)
 
 
 def _shape(
@@ -45,68 +35,12 @@ def _shape(
 ) -> list[ShapedArray]:
     expected = list(jaxpr.in_avals)
     start = n_consts + n_carry
-    expected[start:] = [_stacked(a, length) for a in expected[start:]]
+    expected[start:] = [stacked(a, length) for a in expected[start:]]
     for i, (a, e) in enumerate(zip(avals, expected, strict=True)):
         if (a.shape, a.dtype) != (e.shape, e.dtype):
             raise errors.JaxprError(f"scan: operand {i} has type {a}, and the body asks for {e}")
     outs = jaxpr.out_avals
-    return [*outs[:n_carry], *(_stacked(a, length) for a in outs[n_carry:])]
-
-
-def _unrolled(jaxpr: Jaxpr, n_consts: int, n_carry: int, times: int) -> Jaxpr:
-    """Some steps one after another; the slices of a step stand together, as do its results."""
-    in_avals = list(jaxpr.in_avals)
-    xs_avals = in_avals[n_consts + n_carry :]
-
-    def steps(*args: Any) -> list[Any]:
-        consts, carry, *xs = runs(args, [n_consts, n_carry, *[len(xs_avals)] * (times - 1)])
-        ys: list[Any] = []
-        for x in xs:
-            outs = evaluate(jaxpr, [*consts, *carry, *x])
-            carry = outs[:n_carry]
-            ys.extend(outs[n_carry:])
-        return [*carry, *ys]
-
-    return stage(steps, [*in_avals[: n_consts + n_carry], *xs_avals * times], "scan")
-
-
-unrolled: WeakMemo[Jaxpr] = WeakMemo(_unrolled)
-
-
-def _loop(
-    xp: Any, *, jaxpr: Jaxpr, n_consts: int, n_carry: int, length: int, reverse: bool, unroll: int
-) -> Callable[..., list[Any]]:
-    """The loop as a Python function of arrays."""
-    step = runner(jaxpr, xp)
-    times = max(min(unroll, length), 1)
-    several = runner(unrolled(jaxpr, n_consts, n_carry, times), xp) if times > 1 else step
-    results = [_stacked(a, length) for a in jaxpr.out_avals[n_carry:]]
-    order = range(length - 1, -1, -1) if reverse else range(length)
-    whole = length - length % times if times > 1 else 0
-    start, m = n_consts + n_carry, len(results)
-
-    def run(*args: Any) -> list[Any]:
-        consts, xs = args[:n_consts], args[start:]
-        carry: Sequence[Any] = args[n_consts:start]
-        ys = [xp.empty(a.shape, a.dtype) for a in results]
-        for k in range(0, whole, times):
-            indices = order[k : k + times]
-            outs = several(*consts, *carry, *[x[i] for i in indices for x in xs])
-            carry = outs[:n_carry]
-            for j, i in enumerate(indices):
-                for y, value in zip(ys, outs[n_carry + j * m :], strict=False):
-                    y[i] = value
-        for i in order[whole:]:
-            outs = step(*consts, *carry, *[x[i] for x in xs])
-            if not m:
-                carry = outs
-                continue
-            carry = outs[:n_carry]
-            for y, value in zip(ys, outs[n_carry:], strict=True):
-                y[i] = value
-        return [*owned(carry, args), *ys]
-
-    return run
+    return [*outs[:n_carry], *(stacked(a, length) for a in outs[n_carry:])]
 
 
 # -- rules --------------------------------------------------------------------------------------------------------
@@ -230,23 +164,23 @@ def _split(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
     known_in = [i for i, u in enumerate(late) if not u]
 
     kept = []  # what the known body gives besides: residuals, and carries that are constants to the unknown one
-    fixed, stacked, sliced = [], [], []  # operands of the unknown scan, with the inputs of its body
+    fixed, rows, stepped = [], [], []  # operands of the unknown scan, with the inputs of its body
     for var, i in zip(parts.unknown.invars, parts.residual_inputs, strict=False):
         place = None if i is None else known_in[i]
         if place is not None and place < n_consts:
             fixed.append((eqn.inputs[place], var))
         elif place is not None and place >= start:
-            sliced.append((eqn.inputs[place], var))
+            stepped.append((eqn.inputs[place], var))
         else:
             kept.append(parts.known.invars[i] if i is not None else next(extra))
-            stacked.append(var)
+            rows.append(var)
     forced = {}
     for j in range(n_carry):
         if grown[j] and not parts.unknown_out[j]:
             forced[j] = Var(given[j].aval)
             kept.append(given[j])
-            stacked.append(forced[j])
-    saved = [Var(_stacked(a.aval, length)) for a in kept]
+            rows.append(forced[j])
+    saved = [Var(stacked(a.aval, length)) for a in kept]
 
     known_out = [j for j in range(len(late_out)) if not late_out[j]]
     body = parts.known.replace(outvars=[*(given[j] for j in known_out), *kept])
@@ -275,8 +209,8 @@ def _split(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
         [
             *(v for _, v in fixed),
             *(late_vars[i] for i in [*late_consts, *late_carry]),
-            *stacked,
-            *(v for _, v in sliced),
+            *rows,
+            *(v for _, v in stepped),
             *(late_vars[i] for i in late_xs),
         ],
         parts.unknown.eqns,
@@ -295,7 +229,7 @@ def _split(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
             *(a for a, _ in fixed),
             *(eqn.inputs[i] for i in [*late_consts, *late_carry]),
             *saved,
-            *(a for a, _ in sliced),
+            *(a for a, _ in stepped),
             *(eqn.inputs[i] for i in late_xs),
         ),
         outs=tuple(eqn.outs[j] for j in order),
@@ -335,7 +269,7 @@ def _backward(
     summed = [i for i in range(n_consts) if found.get(i)]
     ct_carry = [avals[i].cotangent() for i in range(n_consts, start)]
     ct_consts = [avals[i].cotangent() for i in summed]
-    ct_ys = [_sliced(_stacked(a, 0)) for a, now in zip(jaxpr.out_avals[n_carry:], live, strict=True) if now]
+    ct_ys = [sliced(stacked(a, 0)) for a, now in zip(jaxpr.out_avals[n_carry:], live, strict=True) if now]
     sizes = [h, len(known_consts), n_carry, len(summed), len(known_xs)]
 
     def step(*args: Any) -> list[Any]:
@@ -452,8 +386,8 @@ def _dce(eqn: Eqn, used: Sequence[bool]) -> Eqn:
 scan_p: Primitive = Primitive(
     "scan",
     shape=_shape,
-    impl=lambda xp, *args, **params: _loop(xp, **params)(*args),
-    specialize=lambda xp, avals, **params: _loop(xp, **params),
+    impl=lambda xp, *args, **params: loop(xp, **params)(*args),
+    specialize=lambda xp, avals, **params: loop(xp, **params),
     jvp=_jvp,
     transpose=_transpose,
     batch=_batch,
@@ -571,7 +505,7 @@ def run_scan(
     if any_mode() and config.disable_jit and n:
         return _stepwise(f, init, xs, n, reverse)
     example = xs_tree.unflatten([0] * len(slices))
-    avals = [_sliced(aval_of(x)) for x in slices]
+    avals = [sliced(aval_of(x)) for x in slices]
     body = settle(where, "the carry", f, init, (example,), avals, _pair(where))
     first = list(map(fit, carry, body.carry))
     outs = scan_p.bind(

@@ -11,11 +11,16 @@ from typing import Any
 import numpy as np
 
 from functrans import errors
+from functrans.api.boundary import name_of
 from functrans.core.capture import Rebuild
 from functrans.core.trace import Reference, Tracer
 from functrans.core.tree import tree_flatten
 from functrans.numpy.code.buffer import Buffer, lift_foreign
 from functrans.numpy.code.masked import Masked
+
+
+MARK = "__numpy_code__"
+"""A name among the builtins of rebuilt functions, by which they and the functions that they make are known."""
 
 
 def enter(value: Any, owner: str) -> Any:
@@ -66,23 +71,49 @@ def _leaving(generator: Iterator[Any]) -> Iterator[Any]:
 
 
 def is_rebuilt(f: Any) -> bool:
-    """Whether a callable is a Python function of the transformed NumPy code, whose globals are not a plain dict."""
+    """Whether a callable is a Python function of the transformed NumPy code."""
     if isinstance(f, functools.partial):
         return is_rebuilt(f.func)
     function = getattr(f, "__func__", f)
-    return isinstance(function, types.FunctionType) and type(function.__globals__) is not dict
+    if not isinstance(function, types.FunctionType):
+        return False
+    names = function.__globals__.get("__builtins__")
+    return isinstance(names, dict) and MARK in names
+
+
+def _with_buffers(f: types.FunctionType) -> types.FunctionType:
+    """The function with buffers in place of the traced values that ``jit`` put into its cells."""
+    cells = list(f.__closure__ or ())
+    changed = False
+    for i, cell in enumerate(cells):
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            continue
+        if isinstance(value, Tracer):
+            owner = f"the array {f.__code__.co_freevars[i]!r}, which was made outside of the jitted function,"
+            cells[i] = types.CellType(lift_foreign(value, owner))
+            changed = True
+    if not changed:
+        return f
+    copy = types.FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, tuple(cells))
+    copy.__kwdefaults__ = f.__kwdefaults__
+    copy.__qualname__ = f.__qualname__
+    return copy
 
 
 def entered(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function of the transformed NumPy code, made fit to be called from outside of it, by ``vmap`` say."""
     if getattr(f, "rebuild", None) is not None:
         return f
+    name = name_of(f)
+    function = _with_buffers(f) if isinstance(f, types.FunctionType) else f
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
-        given = [enter(a, f"argument {i} of {f.__name__}") for i, a in enumerate(args)]
-        named = {k: enter(v, f"argument {k!r} of {f.__name__}") for k, v in kwargs.items()}
-        return leave(f(*given, **named))
+        given = [enter(a, f"argument {i} of {name}") for i, a in enumerate(args)]
+        named = {k: enter(v, f"argument {k!r} of {name}") for k, v in kwargs.items()}
+        return leave(function(*given, **named))
 
     call.rebuild = Rebuild(entered)  # type: ignore[attr-defined]
     return call

@@ -21,7 +21,7 @@ import numpy as np
 
 from functrans.core.trace import Tracer
 from functrans.numpy.code.buffer import lift_foreign
-from functrans.numpy.code.entry import entered, leave
+from functrans.numpy.code.entry import MARK, entered, is_rebuilt, leave
 from functrans.numpy.code.mirror import mirror, settle
 from functrans.numpy.code.namespaces import (
     MATH,
@@ -109,7 +109,7 @@ class Rebinder:
         self.namespaces: dict[int, Globals] = {}
         self.functions: dict[types.FunctionType, types.FunctionType] = {}
         self.classes: dict[type, type] = {}
-        self.builtins = {**vars(builtins), "__import__": self._import}
+        self.builtins = {**vars(builtins), "__import__": self._import, MARK: True}
 
     # -- what is the user's own -------------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class Rebinder:
 
     def function(self, f: types.FunctionType, session: Session) -> types.FunctionType:
         """A function made again; the function itself where it is a library's."""
-        if type(f.__globals__) is not dict:
+        if is_rebuilt(f):
             return f
         known = self.functions.get(f) or session.functions.get(f)
         if known is not None:

@@ -30,6 +30,10 @@ _SMALL = 4
 """A store to less than one in so many elements is noted; a larger one makes a new value."""
 
 
+_PUT_TOGETHER = 32
+"""So many elements that come from several stores are read one by one."""
+
+
 def under(trace: Trace | None, compute: Callable[[], Any]) -> Any:
     """What ``compute`` gives when its operations belong to ``trace``, wherever it is called."""
     token = set_trace(trace)
@@ -146,14 +150,17 @@ class Storage:
         return self.value[place] if isinstance(self.value, np.ndarray) else lax.index(self.value, place)
 
     def noted(self, positions: Positions) -> Any:
-        """What was noted for exactly these elements; None where they have to be read from ``value``.
+        """What was noted for these elements; None where they have to be read from ``value``.
 
-        Where some of them were noted and others not, all pieces are joined first.
+        Where they come from several stores, few are put together, and for many all pieces are joined first.
         """
         if self.pieces is None:
             return None
         state, found = self.pieces.region(positions)
         if state == "mixed":
+            places = np.ravel(positions)
+            if self.is_small(places.size) and places.size <= _PUT_TOGETHER:
+                return lax.reshape(lax.stack([self.element(int(p)) for p in places]), np.shape(positions))
             self.join()
         return found
 
