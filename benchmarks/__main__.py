@@ -23,9 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    selected = [
-        workload for name, workload in WORKLOADS.items() if any(part in name for part in options.filter)
-    ]
+    selected = [workload for name, workload in WORKLOADS.items() if any(part in name for part in options.filter)]
     if options.list:
         print("\n".join(workload.name for workload in selected))
         return 0
@@ -99,12 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=float, default=Budget.seconds, help="time for each workload (default %(default)s)"
     )
-    parser.add_argument(
-        "--threads", type=_positive, default=1, help="threads for each library (default %(default)s)"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="two rounds of one call each: a check that all of it runs"
-    )
+    parser.add_argument("--threads", type=_positive, default=1, help="threads for each library (default %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="two rounds of one call each: a check that all of it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write versions, samples, medians, ratios")
     parser.add_argument(
         "--results",

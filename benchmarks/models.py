@@ -93,9 +93,7 @@ def mlp_loss_of_torch(torch: ModuleType) -> Callable[[Params, Any, Any], Any]:
     return loss
 
 
-def mlp_inputs_of_torch(
-    torch: ModuleType, params: Params, x: Array, targets: Array
-) -> tuple[Params, Any, Any]:
+def mlp_inputs_of_torch(torch: ModuleType, params: Params, x: Array, targets: Array) -> tuple[Params, Any, Any]:
     """The parameters copied (a step of training writes into them), the batch, the numbers of its classes."""
     tensors = [{name: torch.tensor(array) for name, array in layer.items()} for layer in params]
     return tensors, torch.from_numpy(x), torch.from_numpy(targets.argmax(axis=1))

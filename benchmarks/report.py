@@ -32,14 +32,8 @@ def details(outcome: Outcome) -> str:
     lines = [f"{outcome.workload}  (results agree to {outcome.tolerance:g})"]
     for contender, timing in outcome.timings.items():
         found = outcome.ratio(contender)
-        compared = (
-            "" if found is None else f"{number(found.median)} [{number(found.low)}, {number(found.high)}]"
-        )
-        each = (
-            ""
-            if outcome.operations is None
-            else f"  {duration(timing.median / outcome.operations)} an operation"
-        )
+        compared = "" if found is None else f"{number(found.median)} [{number(found.low)}, {number(found.high)}]"
+        each = "" if outcome.operations is None else f"  {duration(timing.median / outcome.operations)} an operation"
         sampled = f"{len(timing.samples)} x {timing.calls}"
         lines.append(f"  {contender:<14}{duration(timing.median):>10}  {compared:<22}{sampled:>12}{each}")
     lines += [f"  {name:<14}FAILED: {reason}" for name, reason in outcome.failures.items()]
@@ -110,9 +104,7 @@ def _remarks(record: Record) -> Iterator[str]:
     yield from (f"absent: {name} ({reason})" for name, reason in record.absent.items())
     yield from (f"not measured: {name}: {reason}" for name, reason in record.lost.items())
     for outcome in record.outcomes:
-        yield from (
-            f"failed: {name} on {outcome.workload}: {reason}" for name, reason in outcome.failures.items()
-        )
+        yield from (f"failed: {name} on {outcome.workload}: {reason}" for name, reason in outcome.failures.items())
     yield from _growth(record.outcomes)
     yield from _bars(record.outcomes)
 

@@ -37,9 +37,7 @@ def run(
 ) -> list[Outcome]:
     """Measures the workloads together: each round has a sample of every contender of every workload."""
     prepared = {workload.name: _prepare(workload, modules) for workload in workloads}
-    calls = {
-        (name, contender): call for name, (ready, _) in prepared.items() for contender, call in ready.items()
-    }
+    calls = {(name, contender): call for name, (ready, _) in prepared.items() for contender, call in ready.items()}
     timings = measure(calls, replace(budget, seconds=budget.seconds * len(workloads)), clock)
     return [
         Outcome(

@@ -101,9 +101,7 @@ def main() -> None:
     used = {name for workload in request.workloads for name in WORKLOADS[workload].contenders}
     loaded = peers.load([c for c in request.contenders if c in used], request.precision, request.threads)
     print(json.dumps({"versions": loaded.versions, "absent": loaded.absent}), file=answers)
-    for _, family in groupby(
-        map(WORKLOADS.__getitem__, request.workloads), key=lambda workload: workload.family
-    ):
+    for _, family in groupby(map(WORKLOADS.__getitem__, request.workloads), key=lambda workload: workload.family):
         for outcome in run(list(family), loaded.modules, request.budget):
             print(json.dumps(record.outcome_to_json(outcome)), file=answers)
 

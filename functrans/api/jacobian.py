@@ -67,6 +67,17 @@ class _Chosen:
             return f(*full, **kwargs)
 
         self.f = of_chosen
+        self.label = label
+
+    def check_real(self) -> None:
+        """Reject complex arguments: the derivative along the real axis alone is half of the answer."""
+        for i, aval in enumerate(self.avals):
+            if dtypes.is_complex(aval.dtype):
+                raise errors.GradientInputError(
+                    f"{self.where}: {leaf_path(self.label, self.tree, i)} has type {aval}, and a Jacobian by forward "
+                    f"mode needs real inputs. Pass real and imaginary part apart, or holomorphic=True for a "
+                    f"holomorphic function"
+                )
 
 
 def _basis(avals: Sequence[ShapedArray], treedef: PyTreeDef) -> tuple[Any, int]:
@@ -143,6 +154,8 @@ def jacfwd(
     @functools.wraps(f, updated=())
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         chosen = _Chosen("jacfwd", f, argnums, args, kwargs, holomorphic, allow_int)
+        if not holomorphic:
+            chosen.check_real()
         basis, total = _basis(chosen.avals, chosen.treedef)
 
         unbatched: list[Any] = []

@@ -16,7 +16,7 @@ from functrans.api.boundary import boundary, check_callable, check_leaks, name_o
 from functrans.api.program import Cache, Program, Signature, describe_signature
 from functrans.api.stages import Lowered
 from functrans.api.staging import ShapeDtypeStruct
-from functrans.api.tracing import trace_program
+from functrans.api.tracing import Inline, trace_program
 from functrans.backends.base import Backend
 from functrans.config import any_mode, config
 from functrans.core.capture import Captured, Rebuild
@@ -115,7 +115,10 @@ class Jitted:
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         signature = self._signature(args, kwargs)
-        program, hidden = self._program(signature)
+        try:
+            program, hidden = self._program(signature)
+        except Inline:
+            return self.f(*args, **kwargs)
         if self.plain and current_trace() is None:
             self.cache.remember(program)
         return program.apply([*hidden, *[signature.leaves[i] for i in program.dynamic]])
@@ -188,6 +191,11 @@ class Jitted:
             signature = self._signature(args, kwargs, abstract=True)
             program, _ = self._program(signature)
             return Lowered(name_of(self.f), program, self, signature.treedef)
+        except Inline:
+            raise errors.ConcretizationError(
+                f"jit({name_of(self.f)}).lower: the function needs the value of a number or an array that another "
+                f"transformation traces. Lower it outside of that one"
+            ) from None
         except Exception as error:
             raise presented(error)  # noqa: B904 - as above
 

@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 
 from functrans import errors
-from functrans.api.arguments import Auxiliary, avals_of, check_aux, check_outputs, flatten_arrays, leaf_path
+from functrans.api.arguments import (
+    Auxiliary,
+    avals_of,
+    check_aux,
+    check_differentiable,
+    check_outputs,
+    flatten_arrays,
+    leaf_path,
+)
 from functrans.api.boundary import boundary, check_callable, name_of, own, own_copies
 from functrans.api.grad import finish_cotangent
+from functrans.api.staging import abstract
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.finite import is_debugging
@@ -18,7 +27,7 @@ from functrans.core.primitive import Undefined, Zero
 from functrans.core.stage import stage
 from functrans.core.structural import convert, rebox
 from functrans.core.trace import aval_of, current_trace
-from functrans.core.tree import describe_mismatch, tree_flatten
+from functrans.core.tree import describe_mismatch
 from functrans.core.treedef import PyTreeDef
 from functrans.interpreters.jvp import jvp_flat
 from functrans.interpreters.linearize import Tape, linearize_flat, pull, push
@@ -46,7 +55,7 @@ def _check_tangents(
         )
     out: list[Any] = []
     for i, (t, aval) in enumerate(zip(leaves, avals, strict=True)):
-        wanted = aval.tangent()
+        wanted = aval.cotangent() if kind == "cotangents" else aval.tangent()
         got = aval_of(t) if not _is_float0(t) else wanted.update(dtype=dtypes.float0)
         if got.shape != wanted.shape:
             raise errors.ShapeError(
@@ -56,7 +65,7 @@ def _check_tangents(
             if got.dtype != dtypes.float0 and np.any(np.asarray(t) != 0) if not hasattr(t, "aval") else False:
                 raise errors.DTypeError(
                     f"{where}: {leaf_path(kind, tangents, i)} belongs to a value of dtype {aval.dtype}, which has no "
-                    f"derivative. Its tangent is np.zeros(shape, functrans.float0)"
+                    f"derivative. Its {kind[:-1]} is np.zeros(shape, functrans.float0)"
                 )
             out.append(Zero(wanted))
             continue
@@ -220,8 +229,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     @boundary
     def f_vjp(cotangent: Any) -> Any:
         where = f"the function from {lin.where}"
-        avals = [a.cotangent() for a in lin.out_avals]
-        cts = _check_tangents(where, "cotangents", lin.out_tree, avals, (), cotangent)
+        cts = _check_tangents(where, "cotangents", lin.out_tree, lin.out_avals, (), cotangent)
         found = iter(pull(lin.tape, cts))
         values = [finish_cotangent(next(found) if a else None, v) for a, v in zip(lin.live, lin.in_avals, strict=True)]
         del found
@@ -236,10 +244,14 @@ def linear_transpose(f: Callable[..., Any], *primals: Any) -> Callable[[Any], An
 
     Args:
         f: a function that is linear in all its arguments.
-        primals: arrays, or ``ShapeDtypeStruct``s, that give the arguments' structure, shapes and dtypes.
+        primals: arrays, or ``ShapeDtypeStruct``s, that give the arguments' structure, shapes and dtypes: floats or
+            complex numbers.
 
     Returns:
         A function from a cotangent of the result to a tuple of cotangents of the arguments.
+
+    Raises:
+        GradientInputError: an argument is an integer or boolean.
 
     >>> import numpy as np, functrans as ft
     >>> transposed = ft.linear_transpose(lambda x: 3.0 * x, ft.ShapeDtypeStruct((2,), np.float64))
@@ -248,15 +260,15 @@ def linear_transpose(f: Callable[..., Any], *primals: Any) -> Callable[[Any], An
     """
     check_callable("linear_transpose", f)
     where = f"linear_transpose({name_of(f)})"
-    leaves, in_tree = tree_flatten(primals)
-    avals = [leaf.aval if hasattr(leaf, "aval") else aval_of(leaf) for leaf in leaves]
+    avals, in_tree = abstract(where, "argument ", primals)
+    check_differentiable(where, lambda i: leaf_path("argument ", primals, i), avals, False, False)
     trees: list[PyTreeDef] = []
     jaxpr = stage(_flat(where, f, in_tree, False, Auxiliary(), trees), avals, name_of(f))
     (out_tree,) = trees
 
     @boundary
     def transposed(cotangent: Any) -> Any:
-        cts = _check_tangents(where, "cotangents", out_tree, [a.cotangent() for a in jaxpr.out_avals], (), cotangent)
+        cts = _check_tangents(where, "cotangents", out_tree, jaxpr.out_avals, (), cotangent)
         found = backward_pass(jaxpr, [Undefined(a) for a in avals], cts)
         values = [finish_cotangent(ct, a) for ct, a in zip(found, avals, strict=True)]
         del found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,7 +34,14 @@ class ShapeDtypeStruct:
     __slots__ = ("dtype", "shape")
 
     def __init__(self, shape: Sequence[int], dtype: Any) -> None:
-        self.shape = tuple(shape)
+        try:
+            self.shape = tuple([operator.index(n) for n in shape])
+        except TypeError:
+            raise errors.ArgumentError(
+                f"ShapeDtypeStruct: the shape must be a sequence of integers, got {shape!r}"
+            ) from None
+        if dtype is None:
+            raise errors.ArgumentError("ShapeDtypeStruct: a dtype is needed, got None. Write numpy.float64, say")
         self.dtype = np.dtype(dtype)
 
     @property
@@ -47,6 +55,11 @@ class ShapeDtypeStruct:
     @property
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a ShapeDtypeStruct without axes has no length")
+        return self.shape[0]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ShapeDtypeStruct) and (self.shape, self.dtype) == (other.shape, other.dtype)

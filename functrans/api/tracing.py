@@ -23,23 +23,31 @@ from functrans.core.trace import Tracer, aval_of, current_trace, reset_trace, se
 class Demand(BaseException):
     """Tracing needs the value behind an input that was traced: it starts again with that input static."""
 
-    def __init__(self, inputs: frozenset[Any]) -> None:
+    def __init__(self, trace: JitTrace, inputs: frozenset[Any]) -> None:
         super().__init__(inputs)
+        self.trace = trace
         self.inputs = inputs
+
+
+class Inline(BaseException):
+    """Tracing needs a value that belongs to a transformation around it: the function has to run under that one."""
 
 
 class JitTrace(JaxprTrace):
     """Records a function for ``jit``, and knows from which inputs a value is computed that may become static."""
 
-    __slots__ = ("origins",)
+    __slots__ = ("borrowed", "origins")
 
     def __init__(self, name: str) -> None:
         super().__init__(current_trace(), name)
         self.origins: dict[Var, frozenset[Any]] = {}
+        self.borrowed: set[Any] = set()
 
-    def offer(self, tracer: Tracer, key: Any) -> None:
-        """Say that an input can be made static on demand."""
+    def offer(self, tracer: Tracer, key: Any, value: Any) -> None:
+        """Say that an input can be made static on demand, by the trace that its value belongs to."""
         self.origins[tracer.payload] = frozenset([key])
+        if isinstance(value, Tracer):
+            self.borrowed.add(key)
 
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
         result = super().process(prim, args, params)
@@ -71,7 +79,7 @@ class JitTrace(JaxprTrace):
     def _demanded(self, tracer: Tracer, origins: frozenset[Any]) -> Any:
         """The value of what is computed from constants alone; for the rest, its inputs have to become static."""
         if origins:
-            raise Demand(origins)
+            raise Demand(self, origins)
         needed = {tracer.payload}
         slice_: list[Eqn] = []
         for eqn in reversed(self.eqns):
@@ -97,19 +105,29 @@ def trace_program(
     backend: Backend,
     cache: Cache,
 ) -> Program:
-    """Trace ``f`` for a call, with as many of its Python numbers and captured arrays static as it demands."""
+    """Trace ``f`` for a call, with as many of its Python numbers and captured arrays static as it demands.
+
+    Raises:
+        Inline: one of those that it demands is traced by a transformation around the call.
+    """
     demanded: set[Any] = set()
     while True:
+        trace = JitTrace(signature.where[4:-1])
         try:
-            program = _trace(f, captured, signature, donated, backend, demanded)
+            program = _trace(trace, f, captured, signature, donated, backend, demanded)
             break
         except Demand as demand:
+            if demand.trace is not trace:
+                raise
+            if demand.inputs & trace.borrowed:
+                raise Inline from None
             demanded |= demand.inputs
     cache.add(signature, program, captured)
     return program
 
 
 def _trace(
+    trace: JitTrace,
     f: Callable[..., Any],
     captured: Captured,
     signature: Signature,
@@ -117,8 +135,6 @@ def _trace(
     backend: Backend,
     demanded: set[Any],
 ) -> Program:
-    name = signature.where[4:-1]
-    trace = JitTrace(name)
     hidden: dict[Place, Any] = {}
     places: list[tuple[Place, ShapedArray]] = []
     compared: list[Place] = []
@@ -130,15 +146,14 @@ def _trace(
         if aval is None:
             compared.append(place)
         elif place in demanded:
-            copy = value if isinstance(value, Tracer) else value.copy()
+            copy = value.copy()
             if isinstance(copy, np.ndarray):
                 copy.flags.writeable = False
             contents.append((place, copy))
             fixed[place] = copy
         else:
             tracer = trace.input(aval)
-            if not isinstance(value, Tracer):
-                trace.offer(tracer, place)
+            trace.offer(tracer, place, value)
             hidden[place] = tracer
             places.append((place, aval))
     values: dict[int, Any] = {}
@@ -153,8 +168,8 @@ def _trace(
             leaves.append(leaf)
         else:
             tracer = trace.input(kind)
-            if kind.box == "python" and not isinstance(leaf, Tracer):
-                trace.offer(tracer, i)
+            if kind.box == "python":
+                trace.offer(tracer, i, leaf)
             dynamic.append(i)
             inputs.append(tracer)
             leaves.append(tracer)
@@ -186,7 +201,7 @@ def _trace(
     # reason to trace it again.
     guards = [(place, guard_of(captured.read(place), jaxpr.consts)) for place in compared]
     given_away = _donated_inputs(signature, donated, len(places), dynamic)
-    return Program(name, jaxpr, out_tree, backend, places, guards, contents, values, dynamic, given_away)
+    return Program(trace.name, jaxpr, out_tree, backend, places, guards, contents, values, dynamic, given_away)
 
 
 def _donated_inputs(

@@ -11,8 +11,8 @@ from functrans.api.arguments import check_outputs, flatten_arrays, leaf_path
 from functrans.api.boundary import boundary, check_callable, name_of, own
 from functrans.core.capture import Rebuild, transformation
 from functrans.core.primitive import BatchAxis
-from functrans.core.trace import aval_of, current_trace
-from functrans.core.tree import broadcast_prefix
+from functrans.core.trace import aval_of, current_trace, is_array
+from functrans.core.tree import broadcast_prefix, tree_flatten
 from functrans.core.treedef import PyTreeDef
 from functrans.interpreters.batch import batch_flat, materialize
 
@@ -44,6 +44,11 @@ def _input_axes(where: str, in_axes: Any, args: tuple[Any, ...], leaves: list[An
         if axis is None:
             out.append(None)
             continue
+        if not is_array(leaf):
+            raise errors.BatchAxisError(
+                f"{where}: {leaf_path('argument ', args, i)} is an object of type {type(leaf).__name__}, which has no "
+                f"axis to map. Pass in_axes=None for an argument that every example shares"
+            )
         if not isinstance(axis, int) or isinstance(axis, bool):
             raise errors.BatchAxisError(f"{where}: in_axes must hold ints and None, got {axis!r}")
         ndim = aval_of(leaf).ndim
@@ -97,7 +102,8 @@ def vmap(
     Args:
         f: a function of one example.
         in_axes: which axis of each positional argument enumerates the examples: an int for all of them, or a
-            tuple with an int, None (the same for every example) or a pytree prefix of these for each argument.
+            tuple with an int, None (the same for every example) or a pytree prefix of these for each argument. What
+            is no array (a function, a setting) goes with None.
             Keyword arguments are mapped over their first axis.
         out_axes: where the axis of examples is in the results: an int, None (only for results that are the same
             for every example), or a pytree prefix of these.
@@ -121,7 +127,7 @@ def vmap(
     @functools.wraps(f, updated=())
     def mapped(*args: Any, **kwargs: Any) -> Any:
         where = f"vmap({name_of(f)})"
-        leaves, treedef = flatten_arrays(where, "argument ", args)
+        leaves, treedef = tree_flatten(args)
         axes = _input_axes(where, in_axes, args, leaves)
         named, named_tree = flatten_arrays(where, "keyword argument ", kwargs)
         if named:

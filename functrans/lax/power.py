@@ -135,6 +135,8 @@ cbrt_p: Primitive = elementwise(
     samples=unary(kinds="f"),
     traits=(Trait.COSTLY,),
 )
+
+
 def _safe_sqrt_rule(t: Any, out: Any, x: Any) -> Any:
     # One over infinity is the slope 0 at 0, and so are all further derivatives.
     return mul(t, div(0.5, select(eq(out, 0), math.inf, out)))

@@ -22,9 +22,7 @@ _ABOVE_ONE = (1.5, 2.0, 1.25, 3.0, 1.75, 4.0)
 
 
 def _function(name: str, ufunc: str, rule: Callable[[Any, Any, Any], Any], *values: float) -> Primitive:
-    return elementwise(
-        name, ufunc, rule, arity=1, kinds=FLOAT, samples=unary(*values), traits=(Trait.COSTLY,)
-    )
+    return elementwise(name, ufunc, rule, arity=1, kinds=FLOAT, samples=unary(*values), traits=(Trait.COSTLY,))
 
 
 def _complex(x: Any) -> bool:

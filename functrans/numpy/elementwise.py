@@ -12,6 +12,7 @@ from functrans.core import dtypes
 from functrans.core.structural import convert, elementwise_aval, rebox
 from functrans.core.trace import aval_of
 from functrans.lax.families import accept
+from functrans.numpy.dispatch import operand
 from functrans.numpy.ufuncs import Ufunc
 
 
@@ -39,6 +40,38 @@ def _scaled(original: np.ufunc) -> Callable[[Any], Any]:
         return convert(lax.mul(convert(x, wide), original(wide.type(1))), dtype)
 
     return function
+
+
+class Comparison(Ufunc):
+    """A comparison. Integers are compared by value: none is too large for the dtype of the other operand."""
+
+    def __init__(self, original: np.ufunc, traced: Callable[..., Any]) -> None:
+        super().__init__(original, self._by_value)
+        self.compare = traced
+
+    def apply(self, *args: Any, **options: Any) -> Any:
+        """The traced form."""
+        for i, (x, other) in enumerate(zip(args, reversed(args), strict=True)):
+            if type(x) is int and not isinstance(other, (bool, int, float, complex)):
+                aval = aval_of(operand(other, self.__name__))
+                if aval.dtype.kind in "iu" and not np.iinfo(aval.dtype).min <= x <= np.iinfo(aval.dtype).max:
+                    beyond = 1 if x > 0 else -1
+                    verdict = self.original(*((beyond, 0) if i == 0 else (0, beyond)))
+                    return rebox(lax.full(aval.shape, verdict), "array" if aval.shape else "numpy")
+        return super().apply(*args, **options)
+
+    def _by_value(self, x: Any, y: Any) -> Any:
+        pair = aval_of(x).dtype, aval_of(y).dtype
+        signs = [d.kind for d in pair]
+        if pair[0] == pair[1] or sorted(signs) != ["i", "u"]:
+            return self.compare(x, y)
+        # int64 beside uint64: no dtype holds both. A negative number is below all of the other operand.
+        wide = np.dtype(np.uint64)
+        below = lax.lt(x if signs[0] == "i" else y, 0)
+        same = self.compare(convert(x, wide), convert(y, wide))
+        if self.original(-1, 0) if signs[0] == "i" else self.original(0, -1):
+            return lax.logical_or(below, same)
+        return lax.logical_and(lax.logical_not(below), same)
 
 
 def _modulus(x: Any) -> Any:
@@ -101,12 +134,12 @@ log1p = Ufunc(np.log1p, lax.log1p)
 logaddexp = Ufunc(np.logaddexp, lax.logaddexp, reduction=lax.logsumexp, accumulation=lax.cumlogsumexp)
 logaddexp2 = Ufunc(np.logaddexp2, lax.logaddexp2, associative=True)
 
-equal = Ufunc(np.equal, lax.eq)
-not_equal = Ufunc(np.not_equal, lax.ne)
-less = Ufunc(np.less, lax.lt)
-less_equal = Ufunc(np.less_equal, lax.le)
-greater = Ufunc(np.greater, lax.gt)
-greater_equal = Ufunc(np.greater_equal, lax.ge)
+equal = Comparison(np.equal, lax.eq)
+not_equal = Comparison(np.not_equal, lax.ne)
+less = Comparison(np.less, lax.lt)
+less_equal = Comparison(np.less_equal, lax.le)
+greater = Comparison(np.greater, lax.gt)
+greater_equal = Comparison(np.greater_equal, lax.ge)
 logical_and = Ufunc(np.logical_and, lax.logical_and, reduction=lax.reduce_all, accumulation=lax.cummin)
 logical_or = Ufunc(np.logical_or, lax.logical_or, reduction=lax.reduce_any, accumulation=lax.cummax)
 logical_xor = Ufunc(np.logical_xor, lax.logical_xor, associative=True)

@@ -268,5 +268,3 @@ def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = Fa
     avals = [aval_of(operand(x, "einsum_path")) for x in arrays]
     shells = [np.broadcast_to(aval.dtype.type(0), aval.shape) for aval in avals]
     return np.einsum_path(subscripts, *shells, optimize=optimize)
-
-

@@ -146,3 +146,31 @@ def test_hessians() -> None:
     g2, aux = ft.hvp(lambda x: (np.sum(x**3), "a"), has_aux=True)(X, np.ones(3))
     np.testing.assert_allclose(g2, 6 * X)
     assert aux == "a"
+
+
+def test_cotangents_of_results_without_derivative() -> None:
+    value, pullback = ft.vjp(lambda x: x > 0.0, 1.0)
+    assert bool(value) and pullback(np.zeros((), ft.float0)) == (0.0,)
+    with pytest.raises(errors.DTypeError, match=r"dtype bool, which has no derivative. Its cotangent is np.zeros"):
+        pullback(1.0)
+
+
+def test_linear_transpose_takes_shapes_and_refuses_integers() -> None:
+    double = ft.linear_transpose(lambda x: 2 * x, ft.ShapeDtypeStruct((3,), np.float32))
+    (result,) = double(np.ones(3, np.float32))
+    assert result.dtype == np.float32 and result.tolist() == [2.0, 2.0, 2.0]
+    with pytest.raises(errors.GradientInputError, match=r"linear_transpose\(<lambda>\): argument 0 has type i64"):
+        ft.linear_transpose(lambda x: 2.0 * x, 1)
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((3, None), np.float64), ((2.5,), np.float64), ((3,), None)])
+def test_a_shape_dtype_struct_is_checked(shape: Any, dtype: Any) -> None:
+    with pytest.raises(errors.ArgumentError, match="ShapeDtypeStruct"):
+        ft.ShapeDtypeStruct(shape, dtype)
+
+
+@pytest.mark.parametrize("transformation", [ft.jacfwd, ft.hessian])
+def test_forward_jacobians_need_real_inputs(transformation: Any) -> None:
+    with pytest.raises(errors.GradientInputError, match="needs real inputs"):
+        transformation(lambda z: np.abs(z) ** 2)(1.0 + 2.0j)
+    assert ft.jacfwd(lambda z: z**2, holomorphic=True)(1.0 + 2.0j) == 2.0 + 4.0j

@@ -86,3 +86,10 @@ def test_errors(call: Any, message: str) -> None:
 def test_a_branch_on_an_example_raises() -> None:
     with pytest.raises(errors.TracerBoolError, match="where"):
         ft.vmap(lambda x: x if x > 0 else -x)(np.arange(3.0))
+
+
+def test_what_is_no_array_is_shared_by_every_example() -> None:
+    apply = ft.vmap(lambda f, x, options: f(x) * options["scale"], in_axes=(None, 0, None))
+    assert apply(np.square, np.array([1.0, 2.0]), {"scale": 3.0, "name": "s"}).tolist() == [3.0, 12.0]
+    with pytest.raises(errors.BatchAxisError, match="argument 0 is an object of type ufunc"):
+        ft.vmap(lambda f, x: f(x))(np.square, np.ones(2))

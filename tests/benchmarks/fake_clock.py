@@ -20,9 +20,7 @@ class FakeClock:
     def interruptions(self) -> int:
         return self.times_interrupted
 
-    def taking(
-        self, name: str, seconds: Iterable[float], interrupted: Iterable[bool] = ()
-    ) -> Callable[[], object]:
+    def taking(self, name: str, seconds: Iterable[float], interrupted: Iterable[bool] = ()) -> Callable[[], object]:
         durations, interruptions = iter(seconds), iter(interrupted)
 
         def call() -> object:

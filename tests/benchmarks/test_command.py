@@ -23,9 +23,7 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_quick_run_of_all_workloads_on_functrans_and_numpy(tmp_path: Path) -> None:
     chosen = ["--contenders", "functrans", "functrans-np", "numpy"]
-    finished = benchmarks(
-        "--quick", *chosen, "--json", str(tmp_path / "out.json"), "--results", str(tmp_path)
-    )
+    finished = benchmarks("--quick", *chosen, "--json", str(tmp_path / "out.json"), "--results", str(tmp_path))
     assert finished.returncode == 0, finished.stdout + finished.stderr
     data = json.loads((tmp_path / "out.json").read_text())
     assert [outcome["workload"] for outcome in data["outcomes"]] == list(WORKLOADS)
@@ -47,9 +45,7 @@ def test_filter_and_repeat(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     (outcome,) = json.loads(written.read_text())["outcomes"]
     assert outcome["workload"] == "import/library"
-    assert {name: (t["calls"], len(t["samples"])) for name, t in outcome["timings"].items()} == {
-        "numpy": (1, 3)
-    }
+    assert {name: (t["calls"], len(t["samples"])) for name, t in outcome["timings"].items()} == {"numpy": (1, 3)}
 
 
 def test_a_measuring_process_that_dies_is_reported_with_what_it_took(

@@ -42,13 +42,8 @@ def test_summary_has_ratios_absences_failures_growth_and_bars() -> None:
     text = report.summary(RECORD)
     assert "absent: torch (ModuleNotFoundError: No module named 'torch')" in text
     assert "failed: jax on hessian/rosenbrock_10: Disagreement: result is off by 1" in text
-    assert (
-        "compile/unrolled, functrans: the time an operation at 2000 operations is 1.50 times that at 1000"
-        in text
-    )
-    assert (
-        "compile/unrolled, jax: the time an operation at 2000 operations is 1.00 times that at 1000" in text
-    )
+    assert "compile/unrolled, functrans: the time an operation at 2000 operations is 1.50 times that at 1000" in text
+    assert "compile/unrolled, jax: the time an operation at 2000 operations is 1.00 times that at 1000" in text
     assert "bar met: dispatch/chain_10: no slower than numpy + 5 us" in text
     assert "bar met: compile/unrolled_2000: no slower than jax" in text
 

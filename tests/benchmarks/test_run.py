@@ -109,14 +109,10 @@ def test_a_contender_whose_module_is_absent_takes_no_part() -> None:
 
 
 def test_a_contender_that_disagrees_with_the_one_by_hand_is_not_timed() -> None:
-    work = workload(
-        {"functrans": returning({"w": [np.ones(2)]}), "numpy": returning({"w": [np.array([1.0, 2.0])]})}
-    )
+    work = workload({"functrans": returning({"w": [np.ones(2)]}), "numpy": returning({"w": [np.array([1.0, 2.0])]})})
     outcome = run_one(work, modules(work), QUICK)
     assert list(outcome.timings) == ["numpy"]
-    assert outcome.failures == {
-        "functrans": "Disagreement: result['w'][0] is off by 1 where its largest entry is 2"
-    }
+    assert outcome.failures == {"functrans": "Disagreement: result['w'][0] is off by 1 where its largest entry is 2"}
 
 
 def test_a_contender_that_raises_is_reported_and_the_others_run() -> None:

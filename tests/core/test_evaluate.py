@@ -108,11 +108,7 @@ def test_several_results_and_none() -> None:
         "d:f64[2] = test_call[jaxpr={ lambda ; a:f64[2] . let in (a,) } name=f] b in (c, d) }"
     )
     assert source.text("f") == (
-        "def f(v0):\n"
-        "    test_tell(v0)\n"
-        "    v0, v1 = test_call(v0)\n"
-        "    v0, = test_call_1(v0)\n"
-        "    return (v1, v0)\n"
+        "def f(v0):\n    test_tell(v0)\n    v0, v1 = test_call(v0)\n    v0, = test_call_1(v0)\n    return (v1, v0)\n"
     )
 
 
@@ -127,11 +123,7 @@ def test_names_of_dead_variables_are_used_again() -> None:
 def test_the_names_of_unused_inputs_and_results_are_used_again() -> None:
     source = source_of("{ lambda ; a:f64[] b:f64[] . let c:f64[] = neg b d:f64[] = neg b e:f64[] = add d b in (e,) }")
     assert source.text("f") == (
-        "def f(v0, v1):\n"
-        "    v0 = negative(v1)\n"
-        "    v0 = negative(v1)\n"
-        "    v1 = add(v0, v1)\n"
-        "    return (v1,)\n"
+        "def f(v0, v1):\n    v0 = negative(v1)\n    v0 = negative(v1)\n    v1 = add(v0, v1)\n    return (v1,)\n"
     )
 
 

@@ -228,11 +228,7 @@ def test_what_is_malformed_is_printed_all_the_same() -> None:
     wrong = Literal(2.5, shaped((), np.dtype(np.int64), "python"))
     bad = Eqn(add_p, (nowhere, wrong), (x, Var(shaped((n,), np.dtype(np.float64)))), {"a": (n, [1])})
     text = str(Jaxpr((x,), (bad,), (nowhere,)))
-    assert text == (
-        "{ lambda ; a:f64[2] . let\n"
-        "    a:f64[2] b:f64[?] = add[a=(?, <list>)] ? <2.5:i64[]*>\n"
-        "  in (?,) }"
-    )
+    assert text == ("{ lambda ; a:f64[2] . let\n    a:f64[2] b:f64[?] = add[a=(?, <list>)] ? <2.5:i64[]*>\n  in (?,) }")
 
 
 # -- numbers and parameters ----------------------------------------------------------------------------------

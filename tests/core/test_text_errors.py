@@ -65,7 +65,7 @@ class Panel(NamedTuple):
         ("{ lambda ; . let b:f64[] = neg[a] 1.0 in () }", "1:33", "'=' should stand here, not ']'"),
         ("{ lambda ; . let b:f64[] = neg[a=(1 2)] 1.0 in () }", "1:37", "',' or ')' should stand here, not '2'"),
         ("{ lambda ; . let b:f64[] = neg[a=b'ü'] 1.0 in () }", "1:34", "the string cannot be read: "),
-        ("{ lambda ; . let b:f64[] = neg[a='x] 1.0 in () }", '1:34', '"\'" has no meaning here'),
+        ("{ lambda ; . let b:f64[] = neg[a='x] 1.0 in () }", "1:34", '"\'" has no meaning here'),
         ("{ lambda ; . let in (2.5:i32[],) }", "1:22", "2.5 is no value of type i32[]"),
         ("{ lambda ; . let in (300:u8[],) }", "1:22", "300 is no value of type u8[]"),
         ("{ lambda ; . let in (1:bool[],) }", "1:22", "1 is no value of type bool[]"),

@@ -94,9 +94,7 @@ def test_shifts_and_counts_of_every_width(dtype: Any) -> None:
         )
     bits = [f"{int(v) % 2**width:0{width}b}" for v in x]
     np.testing.assert_array_equal(lax.population_count(x), np.array([b.count("1") for b in bits], dtype), strict=True)
-    np.testing.assert_array_equal(
-        lax.clz(x), np.array([len(b) - len(b.lstrip("0")) for b in bits], dtype), strict=True
-    )
+    np.testing.assert_array_equal(lax.clz(x), np.array([len(b) - len(b.lstrip("0")) for b in bits], dtype), strict=True)
     np.testing.assert_array_equal(lax.bit_count(x), np.bitwise_count(x), strict=True)
 
 

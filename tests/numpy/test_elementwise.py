@@ -123,3 +123,18 @@ def test_out_and_where_are_rejected() -> None:
         ft.jit(lambda x: np.add(x, 1.0, out=np.zeros(3)))(SECOND)
     with pytest.raises(errors.ArgumentError, match="where"):
         ft.jit(lambda x: fnp.add(x, 1.0, where=np.array([True, False, True])))(SECOND)
+
+
+@pytest.mark.parametrize("name", ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"])
+def test_integers_are_compared_by_value(name: str) -> None:
+    compare = getattr(np, name)
+    signed = np.array([1, -1, 5, -(2**63), 3])
+    unsigned = np.array([1, 2**64 - 1, 2**63, 2, 2], np.uint64)
+    small = np.array([0, 255], np.uint8)
+    for x, y in ((signed, unsigned), (unsigned, signed), (signed[:, None], unsigned), (signed[1], unsigned)):
+        same(ft.jit(compare)(x, y), compare(x, y))
+    same(ft.vmap(compare)(signed, unsigned), compare(signed, unsigned))
+    for number in (300, -1, 2**70, -(2**70), 5):
+        for array in (small, small[1], signed, unsigned):
+            same(ft.jit(lambda x, n=number: compare(x, n))(array), compare(array, number))
+            same(ft.jit(lambda x, n=number: compare(n, x))(array), compare(number, array))

@@ -34,7 +34,7 @@ def agree(f: Callable[..., Any], *args: Any) -> None:
     check_grads(ft.jit(f), args, order=1)
 
 
-# -- functions ----------------------------------------------------------------------------------------------------------
+# -- functions --------------------------------------------------------------------------------------------------------
 
 
 @ft.numpy_code
@@ -86,7 +86,12 @@ def nested_functions(x: Any) -> Any:
     for i in range(4):
         put(i, x[i] ** 2)
     square = lambda v: np.array([v, v * v])
-    return out, square(x[0]), [np.full(2, v) for i, v in enumerate(x) if i > 1], {i: np.array([v]) for i, v in enumerate(x)}
+    return (
+        out,
+        square(x[0]),
+        [np.full(2, v) for i, v in enumerate(x) if i > 1],
+        {i: np.array([v]) for i, v in enumerate(x)},
+    )
 
 
 def pieces(x: Any) -> Iterator[Any]:
@@ -365,7 +370,7 @@ def test_library_code_runs_as_it_is() -> None:
         ft.grad(ft.numpy_code(lambda x: special.wright_bessel(1.0, 1.0, x).sum()))(X)
 
 
-# -- methods ---------------------------------------------------------------------------------------------------------------
+# -- methods ----------------------------------------------------------------------------------------------------------
 
 
 class Base(abc.ABC):

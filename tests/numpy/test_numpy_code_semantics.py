@@ -183,7 +183,7 @@ def test_a_python_number_becomes_static_where_an_extent_needs_it() -> None:
     assert g.trace_count == 2
 
 
-# -- who may write ------------------------------------------------------------------------------------------------------
+# -- who may write ----------------------------------------------------------------------------------------------------
 
 
 def store_into_global(x: Any) -> Any:
@@ -310,7 +310,9 @@ def test_an_inner_transformation_that_writes_raises(inner: Any, concrete: bool) 
         return inner(body, x) + out.sum()
 
     for transform in (ft.jit, ft.grad):
-        with pytest.raises(errors.DetachedWriteError, match="make the array a part of the carry|made outside of the jitted"):
+        with pytest.raises(
+            errors.DetachedWriteError, match=r"make the array a part of the carry|made outside of the jitted"
+        ):
             transform(f)(X)
 
 
@@ -433,7 +435,7 @@ def test_what_numpy_rejects_is_rejected(statement: Callable[[Any, Any], Any], er
         ft.jvp(f, (X,), (X,))
 
 
-# -- what stores cost ----------------------------------------------------------------------------------------------------
+# -- what stores cost -------------------------------------------------------------------------------------------------
 
 
 @ft.numpy_code
@@ -509,3 +511,17 @@ def test_a_large_constant_is_made_by_the_program() -> None:
 
     assert all(constant.size == 1 for constant in ft.make_jaxpr(f)(X).consts)
     np.testing.assert_array_equal(ft.jit(f)(X), f(X))
+
+
+def test_updates_as_new_arrays_take_filled_ones() -> None:
+    @ft.numpy_code
+    def f(x: Any) -> Any:
+        out = np.zeros(4)
+        out[1] = x[0]
+        new = ft.numpy.at(out)[[0, 0]].add(x[1:3])
+        new[2] = x[0]
+        return out, new, ft.numpy.at(new)[::-1].set(x[0])
+
+    for ours, expected in zip(ft.jit(f)(X), f(X), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    check_grads(f, (X,), order=2)

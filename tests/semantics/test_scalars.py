@@ -199,3 +199,15 @@ def test_second_derivatives_of_numbers_are_numbers() -> None:
         assert type(out) is np.float64
         same(ft.jit(f(lambda x: x**3))(2.0), out)
         assert type(f(lambda x: x**3)(np.array(2.0))) is np.ndarray
+
+
+@pytest.mark.parametrize("x", [0.5, np.float64(0.5), np.array(0.5)])
+def test_zero_derivatives_have_the_type_of_others(x: object) -> None:
+    for f in (lambda x: 2.0 * x, lambda x: ft.stop_gradient(2.0 * x), lambda x: 3.0):
+        g = ft.grad(f)(x)
+        assert type(g) is (np.ndarray if isinstance(x, np.ndarray) else np.float64)
+        same(ft.jit(ft.grad(f))(x), g)
+        same(ft.jit(lambda x, f=f: ft.grad(ft.jit(f))(x))(x), g)
+        value, tangent = ft.jvp(f, (x,), (x,))
+        assert type(value) is type(tangent)
+        same(ft.jit(lambda x, f=f: ft.jvp(f, (x,), (x,)))(x), (value, tangent))

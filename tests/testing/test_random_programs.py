@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 import functrans as ft
@@ -135,7 +134,7 @@ def test_gradients(program: Program) -> None:
             close(np.float64(tangent), np.float64(fine), 1e-5)
 
 
-# -- stacks of transformations ----------------------------------------------------------------------------------------------
+# -- stacks of transformations ----------------------------------------------------------------------------------------
 
 
 def each(f: Function) -> Function:

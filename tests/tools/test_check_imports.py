@@ -60,17 +60,13 @@ TYPING = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
 ALLOWED = {
     "upward for annotations": {
         "core/trace.py": (
-            "from __future__ import annotations\n"
-            + TYPING
-            + "    from functrans.api.grad import Grad\n"
+            "from __future__ import annotations\n" + TYPING + "    from functrans.api.grad import Grad\n"
             "def f(g: Grad) -> list[Grad]:\n"
             "    h: Grad = g\n"
             "    return [h]\n"
         )
     },
-    "types of an optional package": {
-        "core/trace.py": "import typing\nif typing.TYPE_CHECKING:\n    import cupy\n"
-    },
+    "types of an optional package": {"core/trace.py": "import typing\nif typing.TYPE_CHECKING:\n    import cupy\n"},
     "an optional package inside a function": {"api/grad.py": "def plot():\n    import matplotlib\n"},
     "the lazy attribute table": {
         "__init__.py": "import importlib\ndef __getattr__(name):\n    return importlib.import_module(name)\n"

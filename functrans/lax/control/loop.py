@@ -185,21 +185,24 @@ def _split(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
     start = n_cond + n_body
     late = list(unknown)
     while True:
-        out = split_jaxpr(body, late[n_cond:]).unknown_out
-        (decides,) = split_jaxpr(cond, [*late[:n_cond], *late[start:]]).unknown_out
-        grown = [decides or a or b for a, b in zip(late[start:], out, strict=True)]
+        step = split_jaxpr(body, late[n_cond:])
+        test = split_jaxpr(cond, [*late[:n_cond], *late[start:]])
+        (decides,) = test.unknown_out
+        grown = [decides or a or b for a, b in zip(late[start:], step.unknown_out, strict=True)]
         if grown == late[start:]:
             break
         late[start:] = grown
     if decides or all(grown):
         return SplitEqn((), (eqn,))
     early = [not u for u in late]
+    used = [now for now, u in zip(early[start:], step.unknown_out, strict=True) if not u]
+    kept = len(step.known.outvars) - len(used)
     first = eqn._replace(
         inputs=tuple(a for a, e in zip(eqn.inputs, early, strict=True) if e),
         outs=tuple(o for o, g in zip(eqn.outs, grown, strict=True) if not g),
         params={
-            "cond": _keeping(cond, [*[True] * n_cond, *early[start:]]),
-            "body": _keeping(dce(body, early[start:]), early[n_cond:]),
+            "cond": test.known,
+            "body": dce(step.known, [*used, *[False] * kept]),
             "n_cond": n_cond,
             "n_body": sum(early[n_cond:start]),
         },

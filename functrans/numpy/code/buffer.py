@@ -17,7 +17,7 @@ import numpy as np
 from functrans import errors, lax
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray, shaped
-from functrans.core.structural import broadcast_to, rebox
+from functrans.core.structural import broadcast_to, convert, rebox
 from functrans.core.trace import Reference, Tracer, aval_of, is_array, known
 from functrans.core.treedef import LEAF, NodeType, PyTreeDef, register
 from functrans.numpy.code.index import is_basic, plain_index, unknown_mask
@@ -245,18 +245,19 @@ class Buffer(Reference):
         if not static:
             self.assign(lax.at(self.read())[idx].set(value))
             return
-        self.storage.begin_tracing()
-        positions = self.positions()[idx]
-        region, count = np.shape(positions), np.size(positions)
-        if self.parent is None and is_basic(idx) and count > 1 and not self.storage.is_small(count):
-            if count == self.storage.size and np.array_equal(positions.ravel(), self.storage.grid()):
-                value = broadcast_to(fit_to(value, region), region)
-                self.storage.replace(lax.reshape(value, self.shape))
-            else:
-                self.storage.join()
-                self.storage.replace(lax.at(self.storage.value)[idx].set(fit_to(value, region)))
-        else:
-            self.storage.put(positions, value)
+        storage = self.storage
+        storage.begin_tracing()
+        if self.parent is None and is_basic(idx):
+            part = self.frame()[idx]
+            if part.size > 1 and not storage.is_small(part.size):
+                value = fit_to(value, part.shape)
+                if part.size == storage.size and part.flags.c_contiguous:
+                    storage.replace(lax.reshape(broadcast_to(value, part.shape), storage.shape))
+                else:
+                    storage.join()
+                    storage.replace(lax.at(storage.value)[idx].set(value))
+                return
+        storage.put(self.positions()[idx], value)
 
     def _is_stored(self, idx: Any, value: Any) -> bool:
         """Whether a value is a view of the very elements that it is stored in: the second half of ``b[i] += v``."""
@@ -275,7 +276,7 @@ class Buffer(Reference):
             raise value.unknown_size("stored with another index than the one that they were read with")
         else:
             values = stored(value.values, self.dtype)
-            self.assign(lax.at(old)[mask].apply(lambda _: lax.convert_element_type(values, self.dtype)))
+            self.assign(lax.at(old)[mask].apply(lambda _: values))
 
     def check_write(self, traced: bool) -> None:
         """Raise where a store is not allowed."""
@@ -463,7 +464,7 @@ def plain(value: Any, how: Getter) -> Any:
 
 
 def stored(value: Any, dtype: np.dtype[Any]) -> Any:
-    """What is stored in a traced buffer, as an array; complex values for a real one are rejected."""
+    """What is stored in a traced buffer, in its dtype; complex values for a real one are rejected."""
     if not is_array(value):
         value = np.asarray(value)
     if dtype.kind != "c" and aval_of(value).dtype.kind == "c":
@@ -471,4 +472,9 @@ def stored(value: Any, dtype: np.dtype[Any]) -> Any:
             f"a value of type {aval_of(value)} cannot be stored in an array of dtype {dtype}: its imaginary part would "
             f"be lost. Store value.real, or make the array complex (np.zeros(n, complex))"
         )
-    return value
+    if isinstance(value, Tracer):
+        return convert(value, dtype)
+    # As NumPy stores it, and a copy, which nobody changes.
+    copy = np.empty(np.shape(value), dtype)
+    copy[...] = value
+    return copy[()]

@@ -18,7 +18,6 @@ from functrans.core.tree import tree_flatten
 from functrans.numpy.code.buffer import Buffer, lift_foreign
 from functrans.numpy.code.masked import Masked
 
-
 MARK = "__numpy_code__"
 """A name among the builtins of rebuilt functions, by which they and the functions that they make are known."""
 

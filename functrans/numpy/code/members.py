@@ -94,7 +94,7 @@ def _of_masked(ufunc: np.ufunc, swapped: bool = False) -> Callable[..., Any]:
 
 
 def _divmod(self: Buffer, other: Any) -> Any:
-    return self // other, self % other  # type: ignore[operator]
+    return self // other, self % other
 
 
 def _rdivmod(self: Buffer, other: Any) -> Any:
@@ -103,9 +103,9 @@ def _rdivmod(self: Buffer, other: Any) -> Any:
 
 def _conversion(convert: Callable[[Any], Any]) -> Callable[[Buffer], Any]:
     def method(self: Buffer) -> Any:
-        value = self.peek()
+        value: Any = self.peek()
         if isinstance(value, Tracer) and self.ndim and self.size == 1 and convert in (bool, operator.index):
-            value = value.reshape(())
+            value = lax.reshape(value, ())
         return convert(value)
 
     return method

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from functrans.core.trace import current_trace
+from functrans.lax.at import At
 from functrans.numpy.code.buffer import Buffer, lift, lower
 from functrans.numpy.code.calls import call, ufunc_call
 from functrans.numpy.code.entry import entered, is_rebuilt
@@ -138,7 +139,7 @@ class LibraryStand(_Stand):
         given = [_handed_over(a) for a in args]
         named = {k: _handed_over(v) for k, v in kwargs.items()}
         result = self.__wrapped__(*given, **named)
-        if callable(result) and not isinstance(result, (type, Buffer)):
+        if isinstance(result, At) or (callable(result) and not isinstance(result, (type, Buffer))):
             return LibraryStand(result)
         if isinstance(result, (tuple, list)):
             return type(result)([LibraryStand(r) if _is_function(r) else lift(r) for r in result])

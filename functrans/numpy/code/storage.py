@@ -28,8 +28,6 @@ _JOINED_AT_ONCE = 256
 """Joining goes in groups of one size, so that derivative rules are derived for few numbers of operands."""
 _SMALL = 4
 """A store to less than one in so many elements is noted; a larger one makes a new value."""
-
-
 _PUT_TOGETHER = 32
 """So many elements that come from several stores are read one by one."""
 
@@ -41,6 +39,11 @@ def under(trace: Trace | None, compute: Callable[[], Any]) -> Any:
         return compute()
     finally:
         reset_trace(token)
+
+
+def _place(position: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A flat position as one index for each axis."""
+    return (position,) if len(shape) == 1 else tuple([int(i) for i in np.unravel_index(position, shape)])
 
 
 def _records() -> bool:
@@ -146,7 +149,7 @@ class Storage:
             found = self.pieces.element(position)
             if found is not None:
                 return found
-        place = tuple(int(i) for i in np.unravel_index(position, self.shape))
+        place = _place(position, self.shape)
         return self.value[place] if isinstance(self.value, np.ndarray) else lax.index(self.value, place)
 
     def noted(self, positions: Positions) -> Any:
@@ -188,13 +191,12 @@ class Storage:
                 f"{self.owner} cannot be written to in a traced function: it belongs to the caller, who would not see "
                 f"the derivative of what is stored. Write into a copy (b = b.copy()) and return it"
             )
-        trace = current_trace()
-        if trace is not self.trace:
+        if current_trace() is not self.trace:
             raise errors.DetachedWriteError(
                 f"an array of type {self.aval} was made outside of the function that writes to it now, which is "
-                f"transformed by itself{_name_of(trace)}: the store would be made once, while that function is traced. "
-                f"Return the values from it and store them outside; in a loop body make the array a part of the carry "
-                f"and return what it is to be in the next step"
+                f"transformed by itself: the store would be made once, while that function is traced. Return the values "
+                f"from it and store them outside; in a loop body make the array a part of the carry, and return what it "
+                f"is to be in the next step"
             )
 
     def writeable(self) -> np.ndarray:
@@ -225,8 +227,7 @@ class Storage:
             self.array, self.lent = np.ascontiguousarray(value).reshape(self.shape), False
 
     def put(self, positions: Positions, value: Any) -> None:
-        """Store a value, of a shape that broadcasts to that of ``positions``, in a traced storage."""
-        value = convert(value, self.dtype)
+        """Store a value of the storage's dtype, whose shape broadcasts to that of ``positions``, in a traced storage."""
         region = np.shape(positions)
         count = math.prod(region)
         value = fit_to(value, region)
@@ -250,7 +251,8 @@ def fit_to(value: Any, region: tuple[int, ...]) -> Any:
     shape = aval_of(value).shape
     extra = len(shape) - len(region)
     if extra > 0 and shape[:extra] == (1,) * extra:
-        value = lax.reshape(value, shape[extra:])
+        reshape = np.reshape if isinstance(value, np.ndarray) else lax.reshape
+        value = reshape(value, shape[extra:])
         shape = shape[extra:]
     pairs = zip(reversed(shape), reversed(region), strict=False)
     if len(shape) > len(region) or any([a not in (1, b) for a, b in pairs]):
@@ -258,14 +260,6 @@ def fit_to(value: Any, region: tuple[int, ...]) -> Any:
             f"could not broadcast a value of shape {aval_of(value).shape} into a region of shape {region}"
         )
     return value
-
-
-_TRANSFORMATIONS = {"BatchTrace": "vmap", "LinearizeTrace": "grad", "JVPTrace": "jvp", "JitTrace": "jit"}
-
-
-def _name_of(trace: Trace | None) -> str:
-    name = _TRANSFORMATIONS.get(type(trace).__name__)
-    return "" if name is None else f" ({name})"
 
 
 class Pieces:
@@ -305,8 +299,8 @@ class Pieces:
         shape = aval_of(piece).shape
         if not shape:
             return piece
-        place = tuple(int(i) for i in np.unravel_index(int(self.offset[position]), shape))
-        return lax.index(piece, place)
+        place = _place(int(self.offset[position]), shape)
+        return piece[place] if isinstance(piece, np.ndarray) else lax.index(piece, place)
 
     def region(self, positions: Positions) -> tuple[str, Any]:
         """``untouched``; ``whole`` and the piece that these elements are; or ``mixed``."""

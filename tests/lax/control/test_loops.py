@@ -65,6 +65,23 @@ def test_linearize_through_while() -> None:
     assert push(2.0) == pytest.approx(tangent)
 
 
+def test_linearize_through_while_around_a_call_that_ignores_an_operand() -> None:
+    def f(x: Any) -> Any:
+        y = np.sin(x)
+
+        def body(s: Any) -> Any:
+            return s[0] + 1, np.sin(s[1]) + np.sum(ft.jit(lambda ignored: s[1])(y))
+
+        return lax.while_loop(lambda s: s[0] < 3, body, (0, y))[1]
+
+    x = np.array([0.3, -0.7])
+    value, push = ft.linearize(f, x)
+    expected, tangent = ft.jvp(f, (x,), (np.cos(x),))
+    np.testing.assert_array_equal(value, expected)
+    np.testing.assert_allclose(push(np.cos(x)), tangent, rtol=1e-14)
+    np.testing.assert_array_equal(ft.vjp(f, x)[0], f(x))
+
+
 def test_reverse_mode_through_while_says_what_to_use() -> None:
     for f in (partial(power_above, lax.while_loop), ft.jit(partial(power_above, lax.while_loop))):
         with pytest.raises(errors.NotDifferentiableError, match=r"while_loop.*scan.*fori_loop with Python ints"):
