@@ -9,8 +9,27 @@ from functrans import errors
 from functrans.api.arguments import flatten_arrays
 from functrans.api.boundary import check_callable, name_of
 from functrans.api.staging import abstract
+from functrans.core.capture import Captured, substitute
+from functrans.core.trace import Tracer, known
 from functrans.core.tree import describe_mismatch, tree_flatten
 from functrans.lax.control.callback import VMAP_METHODS, Callback, pure_callback_p
+
+
+def _settled(where: str, callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The callback with arrays in place of the tracers that ``jit`` put where it captures them."""
+    captured = Captured(callback)
+    values = {}
+    for place in captured.places():
+        value = captured.read(place)
+        if isinstance(value, Tracer):
+            found = None if value.trace.differentiates else known(value)
+            if found is None:
+                raise errors.ConcretizationError(
+                    f"{where}: the callback captures a traced value of type {value.aval} ({captured.describe(place)}), "
+                    f"which it would not see when it is called. Pass it as an argument"
+                )
+            values[place] = found
+    return substitute(callback, values) if values else callback
 
 
 def pure_callback(
@@ -49,9 +68,11 @@ def pure_callback(
     avals, out_tree = abstract(where, "result_shape_dtypes", result_shape_dtypes)
     results = tuple(a.update(box="numpy" if a.shape == () else "array") for a in avals)
 
+    function = _settled(where, callback)
+
     def flat(*arrays: Any) -> list[Any]:
         positional, named = in_tree.unflatten(arrays)
-        outs, tree = tree_flatten(callback(*positional, **named))
+        outs, tree = tree_flatten(function(*positional, **named))
         if tree != out_tree:
             raise errors.OutputError(
                 f"{where}: the result must have the announced structure: {describe_mismatch(out_tree, tree)}"

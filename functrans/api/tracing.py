@@ -15,7 +15,7 @@ from functrans.core.avals import ShapedArray
 from functrans.core.capture import Captured, Place, array_type, guard_of, substitute
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Eqn, Jaxpr, Var
-from functrans.core.primitive import Params, Primitive
+from functrans.core.primitive import Params, Primitive, leaked
 from functrans.core.stage import JaxprTrace
 from functrans.core.trace import Tracer, aval_of, current_trace, reset_trace, set_trace
 
@@ -78,6 +78,8 @@ class JitTrace(JaxprTrace):
 
     def _demanded(self, tracer: Tracer, origins: frozenset[Any]) -> Any:
         """The value of what is computed from constants alone; for the rest, its inputs have to become static."""
+        if self.ended:
+            raise leaked(tracer, f"the traced function {self.name!r}")
         if origins:
             raise Demand(self, origins)
         needed = {tracer.payload}

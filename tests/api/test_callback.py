@@ -67,3 +67,34 @@ def test_results_are_checked() -> None:
         ft.jit(lambda x: ft.pure_callback(lambda v: (v, v), SCALAR, x))(1.0)
     with pytest.raises(errors.ArgumentError, match="vmap_method"):
         gamma(1.0, vmap_method="loop")
+
+
+def test_a_captured_array_reaches_the_callback() -> None:
+    table = np.array([1.0, 2.0, 3.0])
+    out = ft.ShapeDtypeStruct((3,), np.float64)
+    f = ft.jit(lambda x: ft.pure_callback(lambda v: v + table, out, x))
+    np.testing.assert_array_equal(f(np.zeros(3)), [1.0, 2.0, 3.0])
+    table[0] = 5.0
+    np.testing.assert_array_equal(f(np.zeros(3)), [5.0, 2.0, 3.0])
+    shifted = ft.jit(lambda x, t: ft.pure_callback(lambda v: v + t, out, x))
+    np.testing.assert_array_equal(shifted(table, 2.0), table + 2)
+
+
+def test_a_captured_traced_value_has_to_be_an_argument() -> None:
+    out = ft.ShapeDtypeStruct((), np.float64)
+    with pytest.raises(errors.ConcretizationError, match=r"captures.*'x'.*argument"):
+        ft.jit(lambda x: ft.pure_callback(lambda v: v * x, out, 1.0))(np.array(2.0))
+    with pytest.raises(errors.ConcretizationError, match="argument"):
+        ft.grad(lambda x: ft.pure_callback(lambda v: v * x, out, 1.0))(2.0)
+
+
+def test_a_traced_value_kept_from_a_trace_that_has_ended() -> None:
+    kept = []
+
+    def f(x: Any) -> Any:
+        kept.append(x)
+        return x * 2.0
+
+    ft.jit(f)(2.0)
+    with pytest.raises(errors.LeakedTracerError):
+        bool(kept[0])

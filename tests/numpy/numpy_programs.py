@@ -268,15 +268,6 @@ def fortran_order(x: Any) -> Any:
 
 
 @program
-def shape_assignment(x: Any) -> Any:
-    out = np.zeros(4)
-    out.shape = (2, 2)
-    out[1, 0] = x[0]
-    out[0] = x[1:3]
-    return out
-
-
-@program
 def complex_parts(x: Any) -> Any:
     z = np.zeros(4, complex)
     z[0] = x[0] + 1j * x[1]
@@ -284,7 +275,12 @@ def complex_parts(x: Any) -> Any:
     z[1:].imag = x[1:] ** 2
     real = z.real
     z[2] += x[0]
-    return z, real * 1.0, np.imag(z)
+    w = np.zeros((2, 2), complex)
+    used = w * x[0]
+    part = w[1:].T.real
+    part[0] = 3.0
+    np.flip(w).imag[0, 0] = 2.0
+    return z, real * 1.0, np.imag(z), used, w * x[1], part * x[2]
 
 
 # -- functions that write ---------------------------------------------------------------------------------------------

@@ -386,6 +386,24 @@ def test_results_are_plain_arrays_of_their_own() -> None:
     assert not np.shares_memory(first, second) and not np.shares_memory(first, third)
 
 
+def test_the_shape_can_be_set() -> None:
+    @ft.numpy_code
+    def f(x: Any) -> Any:
+        out = np.zeros(4)
+        alias = out[1:]
+        out.shape = (2, 2)
+        out[1, 0] = x[0]
+        alias[0] = x[1]
+        with pytest.raises(AttributeError, match="reshape"):
+            out.T.shape = (4,)
+        return out, alias
+
+    # NumPy itself deprecates it, so the expected values are written out.
+    out, alias = ft.jit(f)(X)
+    np.testing.assert_array_equal(out, [[0.0, X[1]], [X[0], 0.0]])
+    np.testing.assert_array_equal(alias, [X[1], X[0], 0.0])
+
+
 @pytest.mark.parametrize("kind", [float, int])
 def test_conversions_to_python_numbers_still_raise(kind: Any) -> None:
     @ft.numpy_code

@@ -8,6 +8,15 @@ import pytest
 import functrans as ft
 
 BUFFER = np.arange(4.0)
+
+
+@ft.custom_vjp
+def forwarded(x: object) -> tuple[object, object]:
+    return x, x
+
+
+forwarded.defvjp(lambda x: ((x, x), None), lambda _, cts: (cts[0],))
+
 PROGRAMS = {
     "identity": lambda x: x,
     "twice": lambda x: (x, x),
@@ -20,6 +29,8 @@ PROGRAMS = {
     "same_twice": lambda x: (lambda y: (y, y, y[1:]))(x * 2),
     "real": lambda x: np.real(x),
     "ravel": lambda x: np.ravel(x),
+    "custom": lambda x: forwarded(x),
+    "view of custom": lambda x: (forwarded(x)[0][1:], x),
     "where": lambda x: np.where(np.array(True), x, x),
 }
 

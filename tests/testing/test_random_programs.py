@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from hypothesis import assume, event, given
+import pytest
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 import functrans as ft
@@ -15,6 +16,8 @@ from tests.testing.random_programs import Program, programs
 
 Function = Callable[..., Any]
 LARGE = 1e6
+MORE = settings(max_examples=3 * settings().max_examples)
+EXTENT = pytest.mark.parametrize("extent", ["some", pytest.param("many", marks=pytest.mark.full)])
 
 
 def is_float(x: Any) -> bool:
@@ -86,8 +89,10 @@ def along(f: Function, args: Any, tangents: Any, step: float) -> float:
     return (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step)
 
 
-@given(programs())
-def test_values(program: Program) -> None:
+@EXTENT
+@MORE
+@given(program=programs())
+def test_values(program: Program, extent: str) -> None:
     f, args = program.function, program.args
     kept = ft.tree.map(np.copy, args)
     with np.errstate(all="ignore"):
@@ -106,8 +111,10 @@ def test_values(program: Program) -> None:
         close(ft.jit(ft.vmap(f, in_axes=-1))(*moved), ft.tree.map(lambda *r: np.stack(r), *rows))
 
 
-@given(programs())
-def test_gradients(program: Program) -> None:
+@EXTENT
+@MORE
+@given(program=programs())
+def test_gradients(program: Program, extent: str) -> None:
     args = program.args
     loss = loss_of(program.function)
     every = tuple(range(len(args)))
@@ -178,8 +185,10 @@ STACKED: dict[str, tuple[Function, Function]] = {
 }
 
 
-@given(programs(lines=4, depth=1), st.lists(st.sampled_from(list(STACKED)), min_size=1, max_size=3))
-def test_stacks(program: Program, names: list[str]) -> None:
+@EXTENT
+@MORE
+@given(program=programs(lines=4, depth=1), names=st.lists(st.sampled_from(list(STACKED)), min_size=1, max_size=3))
+def test_stacks(program: Program, names: list[str], extent: str) -> None:
     found = expected = lambda *args: [x for x in ft.tree.leaves(program.function(*args)) if is_float(x)]
     args = program.args
     for name in names:

@@ -17,7 +17,7 @@ from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Jaxpr
-from functrans.core.primitive import BatchAxis, Params, Primitive, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Params, Primitive, Trait, Undefined, Zero
 from functrans.core.stage import PartialTrace, stage
 from functrans.core.structural import convert, instantiate, move_axis, reduce_sum, zero_of
 from functrans.core.trace import Tracer, aval_of, current_trace, reset_trace, reverse_mode, set_trace
@@ -364,6 +364,7 @@ custom_p = Primitive(
     stage=_stage,
     multiple=True,
     kind="custom",
+    traits=frozenset({Trait.VIEW}),
 )
 
 
@@ -395,4 +396,5 @@ custom_linear_p = Primitive(
     batch=_linear_batch,
     multiple=True,
     kind="custom",
+    traits=frozenset({Trait.VIEW}),
 )

@@ -31,20 +31,45 @@ _COPIED = 4
 """Of a view of less than one element in so many a copy is lent, so that the next store need not copy the whole."""
 
 
+class Path:
+    """How a view is made of the value of a whole storage, step by step. It remembers what it made last."""
+
+    __slots__ = ("get", "made", "of", "step")
+
+    def __init__(self, step: Path | None, get: Getter) -> None:
+        self.step = step
+        self.get = get
+        self.of: Any = None
+        self.made: Any = None
+
+    def follow(self, whole: Any) -> Any:
+        """What the steps make of an array."""
+        return self.get(whole if self.step is None else self.step.follow(whole))
+
+    def value(self, storage: Storage) -> Any:
+        """The view as the storage's value has it, without the pieces noted since."""
+        whole = storage.value
+        if self.of is not whole:
+            # A constant stays one, and a traced value belongs to the trace that the storage belongs to.
+            trace = None if isinstance(whole, np.ndarray) else storage.trace
+            inner = whole if self.step is None else self.step.value(storage)
+            self.made = under(trace, lambda: rebox(self.get(inner), "array"))
+            self.of = whole
+        return self.made
+
+
 class Buffer(Reference):
     """An array made by NumPy code that is being transformed. It is used, and written to, as an ndarray is.
 
     Attributes:
         storage: the elements.
-        parent: the buffer that this one is a view of; None for the whole of a storage.
-        get: how the view is made of the value of the parent.
+        path: how it is made of the storage's value; None for the whole of it.
         part: whether it consists of whole elements of the storage, as the real part of complex numbers does not.
         writeable: whether NumPy would let it be written to.
     """
 
     __slots__ = (
-        "__weakref__", "_frame", "_layout", "_memory", "_natural", "_seen",
-        "get", "parent", "part", "storage", "writeable",
+        "__weakref__", "_frame", "_layout", "_memory", "part", "path", "storage", "writeable",
     )  # fmt: skip
     __array_priority__ = 2000.0
     __hash__ = None  # type: ignore[assignment]
@@ -53,20 +78,16 @@ class Buffer(Reference):
         self,
         storage: Storage,
         frame: np.ndarray | None = None,
-        parent: Buffer | None = None,
-        get: Getter | None = None,
+        path: Path | None = None,
         part: bool = True,
     ) -> None:
         self.storage = storage
-        self.parent = parent
-        self.get = get
+        self.path = path
         self.part = part
         self.writeable = frame is None or bool(frame.flags.writeable)
         self._frame: Any = frame
         self._memory = None if frame is None else storage.memory()
         self._layout: tuple[tuple[int, ...], int, tuple[int, ...]] | None = None
-        self._seen: Any = None
-        self._natural: Any = None
 
     # -- layout -----------------------------------------------------------------------------------------------------
 
@@ -81,7 +102,7 @@ class Buffer(Reference):
         if self._memory is memory:
             known: np.ndarray = self._frame
             return known
-        if self.parent is None:
+        if self.path is None:
             frame = memory
         elif self.part:
             shape, offset, strides = self.layout()
@@ -89,8 +110,8 @@ class Buffer(Reference):
             frame = np.ndarray(shape, memory.dtype, memory, offset * item, tuple([s * item for s in strides]))
             frame.flags.writeable = self.writeable
         else:
-            assert self.get is not None
-            frame = self.get(self.parent.frame())
+            path = self.path
+            frame = under(None, lambda: path.follow(memory))
         self._frame, self._memory = frame, memory
         return frame
 
@@ -107,7 +128,7 @@ class Buffer(Reference):
     def positions(self) -> np.ndarray:
         """The position of each element in the storage."""
         grid = self.storage.grid()
-        if self.parent is None:
+        if self.path is None:
             return grid.reshape(self.storage.shape)
         shape, offset, strides = self.layout()
         item = grid.itemsize
@@ -116,7 +137,7 @@ class Buffer(Reference):
     @property
     def shape(self) -> tuple[Any, ...]:
         """The extents."""
-        if self.parent is None:
+        if self.path is None:
             return self.storage.shape
         shape: tuple[int, ...] = self._frame.shape
         return shape
@@ -145,7 +166,7 @@ class Buffer(Reference):
     def read(self) -> Any:
         """The elements as an operand: an array or a traced value that no later store changes."""
         storage = self.storage
-        if self.parent is None:
+        if self.path is None:
             return storage.whole()
         if storage.array is not None:
             frame = self.frame()
@@ -163,7 +184,7 @@ class Buffer(Reference):
             found = storage.noted(self.positions())
             if found is not None:
                 return rebox(found, "array")
-        return self._from_parent()
+        return self.path.value(storage)
 
     def peek(self) -> Any:
         """The elements for NumPy to compute with at once, if they are concrete; else as ``read``."""
@@ -176,35 +197,21 @@ class Buffer(Reference):
             return self.read()
         if storage.owner:
             return self.frame()
-        if self.parent is not None or storage.lent:
+        if self.path is not None or storage.lent:
             return self.frame().copy()
         storage.lent = True
         return storage.array
 
-    def _from_parent(self) -> Any:
-        """The value, from what the parent is without the pieces noted."""
-        base = self.storage.value
-        parent, get = self.parent, self.get
-        if parent is None or get is None:
-            return base
-        if self._seen is not base:
-            # A constant stays one, and a traced value belongs to the trace that the storage belongs to.
-            trace = None if isinstance(base, np.ndarray) else self.storage.trace
-            self._natural = under(trace, lambda: rebox(get(parent._from_parent()), "array"))
-            self._seen = base
-        return self._natural
-
     def view(self, frame: np.ndarray, get: Getter, part: bool = True) -> Buffer:
         """A buffer over some of this one's elements."""
-        return Buffer(self.storage, frame, self, get, part and self.part)
+        return Buffer(self.storage, frame, Path(self.path, get), part and self.part)
 
     def view_by_position(self, frame: np.ndarray) -> Buffer:
         """A view that NumPy made of the frame, read element by element."""
-        whole = Buffer(self.storage)
-        view = Buffer(self.storage, frame, whole)
-        places = view.positions()
-        view.get = lambda value: lax.index(lax.reshape(value, (self.storage.size,)), np.array(places))
-        return view
+        size = self.storage.size
+        places = np.array(self.view(frame, lambda value: value).positions())
+        path = Path(None, lambda value: lax.index(lax.reshape(value, (size,)), places))
+        return Buffer(self.storage, frame, path)
 
     def __getitem__(self, idx: Any) -> Any:
         idx, static = plain_index(idx)
@@ -247,7 +254,7 @@ class Buffer(Reference):
             return
         storage = self.storage
         storage.begin_tracing()
-        if self.parent is None and is_basic(idx):
+        if self.path is None and is_basic(idx):
             part = self.frame()[idx]
             if part.size > 1 and not storage.is_small(part.size):
                 value = fit_to(value, part.shape)
@@ -291,8 +298,14 @@ class Buffer(Reference):
 
     def writeable_frame(self) -> np.ndarray:
         """The frame of a concrete buffer, to be written to now."""
-        self.storage.writeable()
-        return self.frame()
+        memory = self.storage.writeable()
+        frame = self.frame()
+        if not self.part and frame.size and not np.may_share_memory(frame, memory):
+            raise errors.DetachedWriteError(
+                "the real or imaginary part of a complex array can be stored in only through the array itself: "
+                "z.real = value"
+            )
+        return frame
 
     def assign(self, value: Any) -> None:
         """Store all elements; the store has been checked."""
@@ -300,7 +313,7 @@ class Buffer(Reference):
             self.writeable_frame()[...] = value
             return
         self.storage.begin_tracing()
-        if self.parent is None:
+        if self.path is None:
             self.storage.replace(broadcast_to(fit_to(value, self.shape), self.shape))
         else:
             self.storage.put(self.positions(), value)
@@ -401,9 +414,9 @@ def _lift_in_order(value: Any, order: Sequence[int]) -> Any:
         return lift(value)
     back = tuple(int(a) for a in np.argsort(order))
     whole = Buffer(Storage(lax.transpose(value, order)))
-    view = whole.view(whole.frame().transpose(back), lambda packed: lax.transpose(packed, back))
-    view._seen, view._natural = whole.storage.value, value
-    return view
+    path = Path(None, lambda packed: lax.transpose(packed, back))
+    path.of, path.made = whole.storage.value, value
+    return Buffer(whole.storage, whole.frame().transpose(back), path)
 
 
 def _memory_order(array: np.ndarray) -> list[int]:

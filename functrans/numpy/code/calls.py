@@ -16,7 +16,7 @@ import numpy as np
 
 from functrans import errors, lax
 from functrans.core.structural import convert
-from functrans.core.trace import Tracer, aval_of
+from functrans.core.trace import Tracer, aval_of, is_array
 from functrans.numpy import dispatch
 from functrans.numpy.arguments import since
 from functrans.numpy.code.buffer import Buffer, holds_traced, lift, lift_copy, lift_result, lower, plain, stored
@@ -40,8 +40,8 @@ def call(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     handler = handlers.get(func)
     if handler is not None:
         return handler(func, args, kwargs)
-    # By its name, because looking at numpy.random would load it on import.
-    if getattr(func, "__name__", None) == "shuffle":
+    # Known by its name: numpy.random is loaded when somebody first asks for it.
+    if getattr(func, "__name__", "") == "shuffle" and getattr(func, "__module__", "") == "numpy.random":
         return _shuffle(func, args, kwargs)
     return compute(func, args, kwargs)
 
@@ -116,12 +116,8 @@ def take_out(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Se
     position = _out_position(func) if len(args) > 1 else None
     if position is None or len(args) <= position:
         return args, kwargs, None
-    return (*args[:position], *_default_between(func, args, position)), kwargs, args[position]
-
-
-def _default_between(func: Any, args: Sequence[Any], position: int) -> Sequence[Any]:
     behind = args[position + 1 :]
-    return (None, *behind) if behind else ()
+    return (*args[:position], *((None, *behind) if behind else ())), kwargs, args[position]
 
 
 def fill(func: Any, out: Any, result: Any, casting: Any = "same_kind", where: Any = True) -> Any:
@@ -249,7 +245,8 @@ def _ufunc_at(ufunc: np.ufunc, target: Any, idx: Any, *values: Any) -> None:
         if np.unique(positions).size == np.size(positions):
             old = target[idx]
             new = ufunc_call(ufunc, "__call__", (old, *values), {})
-            fill_cast(ufunc, target, idx, new)
+            check_cast(ufunc, new.dtype if hasattr(new, "dtype") else aval_of(new).dtype, target)
+            target[idx] = new
             return
     name = _AT_METHODS.get(ufunc)
     if name is None or len(values) != 1:
@@ -257,25 +254,20 @@ def _ufunc_at(ufunc: np.ufunc, target: Any, idx: Any, *values: Any) -> None:
             f"numpy.{ufunc.__name__}.at with an index that may name an element twice cannot be traced; "
             f"{', '.join(u.__name__ for u in _AT_METHODS)} can. Store at distinct places: b[i] = f(b[i])"
         )
-    value = stored(plain(values[0], Buffer.read), target.dtype)
+    value = plain(values[0], Buffer.read)
+    aval = aval_of(value if is_array(value) else np.asarray(value))
+    check_cast(ufunc, target.dtype if aval.weak else np.result_type(aval.dtype, target.dtype), target)
+    value = stored(value, target.dtype)
     target.assign(getattr(lax.at(target.read())[idx], name)(value))
 
 
-def fill_cast(func: Any, target: Buffer, idx: Any, new: Any) -> None:
-    """Store what a ufunc made of elements, if its dtype may be cast as NumPy casts in place."""
-    dtype = new.dtype if isinstance(new, (Buffer, Tracer, np.generic, np.ndarray)) else aval_of(new).dtype
+def check_cast(func: Any, dtype: np.dtype[Any], target: Buffer) -> None:
+    """Raise where NumPy would not store a result of a dtype in place."""
     if not np.can_cast(dtype, target.dtype, "same_kind"):
         raise errors.DTypeError(
             f"{func.__name__}: a result of dtype {dtype} cannot be stored in an array of dtype {target.dtype} with "
             f"casting rule 'same_kind'"
         )
-    target[idx] = new
-
-
-def in_place(ufunc: np.ufunc, target: Buffer, other: Any) -> Buffer:
-    """``target += other`` and its relatives."""
-    ufunc_call(ufunc, "__call__", (target, other), {"out": target})
-    return target
 
 
 # -- functions that make arrays from nothing ------------------------------------------------------------------------

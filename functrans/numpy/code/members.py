@@ -12,7 +12,7 @@ from functrans import errors, lax
 from functrans.core.trace import Tracer, is_array
 from functrans.numpy import dispatch
 from functrans.numpy.code import calls
-from functrans.numpy.code.buffer import Buffer, holds_traced, lift, lift_copy, lift_result, lower, plain
+from functrans.numpy.code.buffer import Buffer, Path, holds_traced, lift, lift_copy, lift_result, lower, plain
 from functrans.numpy.code.entry import entered
 from functrans.numpy.code.masked import Masked
 
@@ -283,11 +283,16 @@ def _parts(name: str) -> property:
     return property(get, put, doc=f"The {name} part.")
 
 
+def _base(self: Buffer) -> Any:
+    return None if self.path is None else Buffer(self.storage)
+
+
 def _set_shape(self: Buffer, shape: Any) -> None:
-    frame = self.frame().view()
-    frame.shape = shape
-    before = Buffer(self.storage, None if self.parent is None else self.frame(), self.parent, self.get, self.part)
-    Buffer.__init__(self, self.storage, frame, before, lambda value: lax.reshape(value, frame.shape), self.part)
+    frame = self.frame().reshape(shape)
+    if frame.size and not np.may_share_memory(frame, self.frame()):
+        raise AttributeError(f"the shape {shape} needs a copy of the elements. Write b = b.reshape({shape})")
+    self.path = Path(self.path, lambda value: lax.reshape(value, frame.shape))
+    self._frame, self._memory, self._layout = frame, self.storage.memory(), None
 
 
 class Flags:
@@ -417,7 +422,7 @@ def install() -> None:
         "flags": property(Flags, doc="The layout in memory."),
         "itemsize": property(lambda self: self.dtype.itemsize, doc="The bytes of one element."),
         "nbytes": property(lambda self: self.size * self.dtype.itemsize, doc="The bytes of all elements."),
-        "base": property(lambda self: self.parent, doc="What this is a view of."),
+        "base": property(_base, doc="What this is a view of."),
         "at": property(lambda self: FunctionalUpdates(lax.at(self.read())), doc="Updates as new arrays."),
         "device": property(lambda self: "cpu", doc="Where the array lives."),
     }  # fmt: skip

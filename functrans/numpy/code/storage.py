@@ -194,9 +194,9 @@ class Storage:
         if current_trace() is not self.trace:
             raise errors.DetachedWriteError(
                 f"an array of type {self.aval} was made outside of the function that writes to it now, which is "
-                f"transformed by itself: the store would be made once, while that function is traced. Return the values "
-                f"from it and store them outside; in a loop body make the array a part of the carry, and return what it "
-                f"is to be in the next step"
+                f"transformed by itself: the store would be made once, while that function is traced. Return the "
+                f"values from it and store them outside; in a loop body make the array a part of the carry, and return "
+                f"what it is to be in the next step"
             )
 
     def writeable(self) -> np.ndarray:
@@ -227,7 +227,7 @@ class Storage:
             self.array, self.lent = np.ascontiguousarray(value).reshape(self.shape), False
 
     def put(self, positions: Positions, value: Any) -> None:
-        """Store a value of the storage's dtype, whose shape broadcasts to that of ``positions``, in a traced storage."""
+        """Store a value of the storage's dtype, whose shape broadcasts to that of ``positions``, as a traced one."""
         region = np.shape(positions)
         count = math.prod(region)
         value = fit_to(value, region)
