@@ -504,3 +504,34 @@ def results_lie_as_numpy_lays_them(x: Any) -> Any:
         b[1, 1] = x[3]
         results += [b, flat]
     return results
+
+
+@program
+def views_by_name(x: Any) -> Any:
+    out = np.zeros(4)
+    same = out.view()
+    same[1] = x[0]
+    again = out[1:].view(np.ndarray)
+    again[1] += x[1]
+    bits = x.view(np.int64) >> 52
+    windows = np.lib.stride_tricks.sliding_window_view(out, 2)
+    out[3] = x[2]
+    return out, bits, windows * 1.0, np.lib.stride_tricks.as_strided(out, (2,), (16,)) + 0.0
+
+
+@program
+def properties(x: Any) -> Any:
+    out = np.zeros((2, 2))
+    out[0] = x[:2]
+    assert out.strides == (16, 8) and out.T.flags.f_contiguous and out.itemsize == 8 and out[0].base is not None
+    assert (0.0 in out) and out.tobytes is not None and str(np.arange(2)) == "[0 1]" and f"{np.arange(2)}" == "[0 1]"
+    flat = list(out.flat)
+    out.flat[2] = x[2]
+    frozen = np.ones(2)
+    frozen.flags.writeable = False
+    try:
+        frozen[0] = x[0]
+    except ValueError:
+        out[1, 1] = x[3]
+    places = [place for place, _ in np.ndenumerate(out)]
+    return out, flat, len(places), out.flatten(), out.conj(), divmod(out, 0.7)[1], out.flat.copy(), out.T.item(1, 0)

@@ -202,14 +202,14 @@ class Buffer(Reference):
         storage.lent = True
         return storage.array
 
-    def view(self, frame: np.ndarray, get: Getter, part: bool = True) -> Buffer:
-        """A buffer over some of this one's elements."""
+    def over(self, frame: np.ndarray, get: Getter, part: bool = True) -> Buffer:
+        """A view of this buffer: where its elements lie, and how it is made of this one's value."""
         return Buffer(self.storage, frame, Path(self.path, get), part and self.part)
 
-    def view_by_position(self, frame: np.ndarray) -> Buffer:
+    def over_positions(self, frame: np.ndarray) -> Buffer:
         """A view that NumPy made of the frame, read element by element."""
         size = self.storage.size
-        places = np.array(self.view(frame, lambda value: value).positions())
+        places = np.array(self.over(frame, lambda value: value).positions())
         path = Path(None, lambda value: lax.index(lax.reshape(value, (size,)), places))
         return Buffer(self.storage, frame, path)
 
@@ -224,7 +224,7 @@ class Buffer(Reference):
         if is_basic(idx):
             part = self.frame()[idx]
             if isinstance(part, np.ndarray):
-                return self.view(part, lambda value: lax.index(value, idx))
+                return self.over(part, lambda value: lax.index(value, idx))
             if self.concrete:
                 return part
             return self.storage.element(int(self.positions()[idx])) if self.part else lax.index(self.read(), idx)
@@ -380,7 +380,7 @@ def _lift_array(array: np.ndarray, lent: bool, recipe: Callable[[], Any] | None)
         return Buffer(Storage(np.ascontiguousarray(array), lent=False))
     back = tuple(int(a) for a in np.argsort(order))
     whole = Buffer(Storage(packed, lent=lent))
-    return whole.view(whole.frame().transpose(back), lambda value: lax.transpose(value, back))
+    return whole.over(whole.frame().transpose(back), lambda value: lax.transpose(value, back))
 
 
 def lift_result(value: Any, operands: Sequence[Any]) -> Any:

@@ -401,10 +401,10 @@ def view_call(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if not np.may_share_memory(part, frame) and part.size:
             return None
         if traced is None or not plain_order:
-            return x.view_by_position(part)
+            return x.over_positions(part)
         if many:
-            return x.view(part, lambda value: traced(value, *others, **kwargs)[k])
-        return x.view(part, lambda value: traced(value, *others, **kwargs))
+            return x.over(part, lambda value: traced(value, *others, **kwargs)[k])
+        return x.over(part, lambda value: traced(value, *others, **kwargs))
 
     parts = [one(k, part) for k, part in enumerate(found if many else [found])]
     if any(part is None for part in parts):

@@ -15,6 +15,7 @@ from functrans.numpy.code import calls
 from functrans.numpy.code.buffer import Buffer, Path, holds_traced, lift, lift_copy, lift_result, lower, plain
 from functrans.numpy.code.entry import entered
 from functrans.numpy.code.masked import Masked
+from functrans.numpy.code.specials import NDArray
 
 _BINARY: dict[str, np.ufunc] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
@@ -196,18 +197,12 @@ def _tolist(self: Buffer) -> Any:
 
 
 def _view(self: Buffer, dtype: Any = None, type: Any = None) -> Any:
-    if (
-        dtype is None
-        or (not isinstance(dtype, builtin_type) and np.dtype(dtype) == self.dtype)
-        or dtype is self.dtype.type
-    ):
-        return self.view(self.frame().view(), lambda value: value)
+    if dtype is None or dtype is NDArray or dtype is np.ndarray or np.dtype(dtype) == self.dtype:
+        return self.over(self.frame().view(), lambda value: value)
+    # Elements of another size: what is stored in them could not be told in terms of those of the array.
     out = lift(self.frame().view(dtype).copy() if self.concrete else self.read().view(dtype))
     out.writeable = False
     return out
-
-
-builtin_type = type
 
 
 def _resize(self: Buffer, *shape: Any, refcheck: bool = True) -> None:
@@ -264,7 +259,7 @@ def _parts(name: str) -> property:
             return out
         traced = dispatch.functions[getattr(np, name)]
         frame = getattr(self.frame(), name)
-        return self.view(
+        return self.over(
             frame, lambda value: getattr(value, name) if isinstance(value, np.ndarray) else traced(value), part=False
         )
 
@@ -414,7 +409,8 @@ def install() -> None:
         "__array_namespace__": lambda self, *, api_version=None: dispatch.namespace[0],
         "reshape": _spread(np.reshape), "transpose": _spread(np.transpose), "astype": _astype, "copy": _copy,
         "flatten": _flatten, "conj": _conj, "conjugate": _conj, "fill": _fill, "sort": _sort, "partition": _partition,
-        "compress": _compress, "item": _item, "tolist": _tolist, "resize": _resize, "setflags": _setflags,
+        "compress": _compress, "item": _item, "tolist": _tolist, "view": _view, "resize": _resize,
+        "setflags": _setflags,
         "T": property(lambda self: calls.call(np.transpose, (self,), {}), doc="The axes reversed."),
         "mT": property(lambda self: calls.call(np.matrix_transpose, (self,), {}), doc="The last two axes swapped."),
         "real": _parts("real"), "imag": _parts("imag"),

@@ -141,7 +141,7 @@ class LibraryStand(_Stand):
         result = self.__wrapped__(*given, **named)
         if isinstance(result, At) or (callable(result) and not isinstance(result, (type, Buffer))):
             return LibraryStand(result)
-        if isinstance(result, (tuple, list)):
+        if type(result) in (tuple, list):
             return type(result)([LibraryStand(r) if _is_function(r) else lift(r) for r in result])
         return lift(result)
 

@@ -293,7 +293,11 @@ class Session:
     def close(self) -> None:
         """Give the user's own cells and objects what was stored in their stand-ins."""
         for old, new, put in self.filled:
-            now = new.cell_contents
+            try:
+                now = new.cell_contents
+            except ValueError:
+                # The function deleted the variable.
+                continue
             if now is not put:
                 old.cell_contents = leave(now)
         for obj, twin in self.twins.values():
