@@ -524,7 +524,9 @@ def properties(x: Any) -> Any:
     out = np.zeros((2, 2))
     out[0] = x[:2]
     assert out.strides == (16, 8) and out.T.flags.f_contiguous and out.itemsize == 8 and out[0].base is not None
-    assert (0.0 in out) and out.tobytes is not None and str(np.arange(2)) == "[0 1]" and f"{np.arange(2)}" == "[0 1]"
+    grid = np.arange(4).reshape(2, 2)
+    assert 3 in grid and 7 not in grid and str(grid[0]) == "[0 1]" and f"{grid[1]}" == "[2 3]"
+    assert grid.item(3) == 3 and grid.T.tolist() == [[0, 2], [1, 3]] and grid[0].tobytes() == np.arange(2).tobytes()
     flat = list(out.flat)
     out.flat[2] = x[2]
     frozen = np.ones(2)
@@ -534,4 +536,4 @@ def properties(x: Any) -> Any:
     except ValueError:
         out[1, 1] = x[3]
     places = [place for place, _ in np.ndenumerate(out)]
-    return out, flat, len(places), out.flatten(), out.conj(), divmod(out, 0.7)[1], out.flat.copy(), out.T.item(1, 0)
+    return out, flat, len(places), out.flatten(), out.conj(), divmod(out, 0.75)[1], out.flat.copy()

@@ -433,10 +433,10 @@ def can_be_traced(dtype: np.dtype[Any]) -> bool:
     return True
 
 
-def lift_foreign(value: Any, owner: str) -> Any:
+def lift_foreign(value: Any, owner: str, outer: bool = False) -> Any:
     """An array that belongs to somebody else, as a buffer that takes no traced values."""
     if isinstance(value, Tracer):
-        return Buffer(Storage(value, owner=owner)) if value.aval.box == "array" else value
+        return Buffer(Storage(value, owner=owner, outer=outer)) if value.aval.box == "array" else value
     if type(value) is np.ndarray and can_be_traced(value.dtype):
         return Buffer(Storage(value, owner=owner))
     return value

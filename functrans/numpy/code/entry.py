@@ -81,7 +81,7 @@ def is_rebuilt(f: Any) -> bool:
 
 
 def _with_buffers(f: types.FunctionType) -> types.FunctionType:
-    """The function with buffers in place of the traced values that ``jit`` put into its cells."""
+    """The function with buffers in place of the traced values that ``jit`` or a loop put into its cells."""
     cells = list(f.__closure__ or ())
     changed = False
     for i, cell in enumerate(cells):
@@ -90,8 +90,7 @@ def _with_buffers(f: types.FunctionType) -> types.FunctionType:
         except ValueError:
             continue
         if isinstance(value, Tracer):
-            owner = f"the array {f.__code__.co_freevars[i]!r}, which was made outside of the jitted function,"
-            cells[i] = types.CellType(lift_foreign(value, owner))
+            cells[i] = types.CellType(lift_foreign(value, f"the array {f.__code__.co_freevars[i]!r}", outer=True))
             changed = True
     if not changed:
         return f

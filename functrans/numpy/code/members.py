@@ -415,6 +415,7 @@ def install() -> None:
         "mT": property(lambda self: calls.call(np.matrix_transpose, (self,), {}), doc="The last two axes swapped."),
         "real": _parts("real"), "imag": _parts("imag"),
         "flat": property(Flat, _set_flat, doc="The elements in C order."),
+        "strides": property(lambda self: self.frame().strides, doc="The bytes from one element to the next, by axis."),
         "flags": property(Flags, doc="The layout in memory."),
         "itemsize": property(lambda self: self.dtype.itemsize, doc="The bytes of one element."),
         "nbytes": property(lambda self: self.size * self.dtype.itemsize, doc="The bytes of all elements."),

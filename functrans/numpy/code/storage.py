@@ -65,17 +65,24 @@ class Storage:
         pieces: the stores noted.
         trace: the trace that was running when it was made, the only one that may write.
         owner: who else it belongs to, in words; "" where the function itself made it.
+        outer: whether that is an enclosing function of the transformed code.
         lent: whether an operation may still hold ``array``, so that it has to be copied before the next store.
         recipe: how to make the same elements as a traced value, while nothing has been stored.
     """
 
     __slots__ = (
         "_blank", "_grid", "_recorded",
-        "array", "dtype", "lent", "owner", "pieces", "recipe", "shape", "trace", "value",
+        "array", "dtype", "lent", "outer", "owner", "pieces", "recipe", "shape", "trace", "value",
     )  # fmt: skip
 
     def __init__(
-        self, value: Any, *, owner: str = "", lent: bool = True, recipe: Callable[[], Any] | None = None
+        self,
+        value: Any,
+        *,
+        owner: str = "",
+        outer: bool = False,
+        lent: bool = True,
+        recipe: Callable[[], Any] | None = None,
     ) -> None:
         concrete = isinstance(value, np.ndarray)
         self.array: np.ndarray | None = value if concrete else None
@@ -85,6 +92,7 @@ class Storage:
         self.dtype: np.dtype[Any] = value.dtype
         self.trace = current_trace()
         self.owner = owner
+        self.outer = outer
         self.lent = lent
         self.recipe = recipe
         self._blank: np.ndarray | None = None
@@ -106,11 +114,11 @@ class Storage:
     # -- layout -----------------------------------------------------------------------------------------------------
 
     def memory(self) -> np.ndarray:
-        """An array laid out as the elements are: themselves, or bytes that nobody reads."""
+        """An array laid out as the elements are: themselves, or memory that nobody reads."""
         if self.array is not None:
             return self.array
         if self._blank is None:
-            self._blank = np.empty(self.shape, np.uint8)
+            self._blank = np.empty(self.shape, self.dtype)
         return self._blank
 
     def grid(self) -> np.ndarray:
@@ -184,16 +192,17 @@ class Storage:
 
     def check_owner(self, traced: bool) -> None:
         """Raise where a store would not be seen where it should be, or would lose a derivative."""
-        if self.owner:
+        if self.owner and not self.outer:
             if not traced and self.array is not None:
                 return
             raise errors.DetachedWriteError(
                 f"{self.owner} cannot be written to in a traced function: it belongs to the caller, who would not see "
                 f"the derivative of what is stored. Write into a copy (b = b.copy()) and return it"
             )
-        if current_trace() is not self.trace:
+        if self.outer or current_trace() is not self.trace:
+            name = self.owner or f"an array of type {self.aval}"
             raise errors.DetachedWriteError(
-                f"an array of type {self.aval} was made outside of the function that writes to it now, which is "
+                f"{name} was made outside of the function that writes to it now, which is "
                 f"transformed by itself: the store would be made once, while that function is traced. Return the "
                 f"values from it and store them outside; in a loop body make the array a part of the carry, and return "
                 f"what it is to be in the next step"
