@@ -60,8 +60,8 @@ def _traced(function: Any, args: Any) -> Any:
     ufunc = _UFUNCS.get(function)
     if ufunc is None:
         raise errors.MissingRuleError(
-            f"math.{function.__name__} cannot be traced. Use a function of functrans.numpy or functrans.scipy, or call "
-            f"it through functrans.pure_callback"
+            f"math.{function.__name__} cannot be traced. Use a function of functrans.numpy, or call it "
+            f"through functrans.pure_callback"
         )
     if function is math.hypot and len(args) != 2:
         return _python(_apply(np.sqrt, sum(_number(a) ** 2 for a in args)))
