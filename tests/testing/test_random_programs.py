@@ -16,7 +16,7 @@ from tests.testing.random_programs import Program, programs
 
 Function = Callable[..., Any]
 LARGE = 1e6
-MORE = settings(max_examples=3 * settings().max_examples)
+MORE = settings(max_examples=settings().max_examples)
 EXTENT = pytest.mark.parametrize("extent", ["some", pytest.param("many", marks=pytest.mark.full)])
 
 
