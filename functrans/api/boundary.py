@@ -94,7 +94,7 @@ def check_leaks(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, An
         if trace is None or trace is current_trace():
             continue
         for item in gc.get_objects():
-            if isinstance(item, Tracer) and item.trace is trace:
+            if isinstance(item, Tracer) and item._trace is trace:
                 holders = [h for h in gc.get_referrers(item) if isinstance(h, (list, dict, tuple, set))]
                 kept = ", ".join(sorted({_describe(h, item) for h in holders if h is not traces})) or "an object"
                 raise errors.LeakedTracerError(

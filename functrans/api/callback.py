@@ -22,7 +22,7 @@ def _settled(where: str, callback: Callable[..., Any]) -> Callable[..., Any]:
     for place in captured.places():
         value = captured.read(place)
         if isinstance(value, Tracer):
-            found = None if value.trace.differentiates else known(value)
+            found = None if value._trace.differentiates else known(value)
             if found is None:
                 raise errors.ConcretizationError(
                     f"{where}: the callback captures a traced value of type {value.aval} ({captured.describe(place)}), "

@@ -56,8 +56,8 @@ class JitTrace(JaxprTrace):
         origins: frozenset[Any] = frozenset()
         for a in args:
             if isinstance(a, Tracer):
-                mine = self.origins.get(a.payload) if a.trace is self else None
-                if mine is None and not (a.trace is self and a.payload in self.fixed):
+                mine = self.origins.get(a.payload) if a._trace is self else None
+                if mine is None and not (a._trace is self and a.payload in self.fixed):
                     return result
                 origins |= mine or frozenset()
         for out in result if prim.multiple else [result]:

@@ -48,7 +48,7 @@ class Closures:
                 continue
             if isinstance(value, Tracer):
                 self._seen[id(value)] = value
-                if not value.trace.ended:
+                if not value._trace.ended:
                     self.tracers.append(value)
                 continue
             parts = _parts(value)

@@ -31,7 +31,7 @@ class JaxprTrace(Trace):
 
     def atom(self, value: Any) -> Atom:
         """The variable or literal that stands for a value in the jaxpr."""
-        if isinstance(value, Tracer) and value.trace is self:
+        if isinstance(value, Tracer) and value._trace is self:
             atom: Atom = value.payload
             return atom
         known = self.constants.get(id(value))
@@ -41,7 +41,7 @@ class JaxprTrace(Trace):
             aval = aval_of(value)
             if aval.shape == () and isinstance(value, (np.generic, int, float, complex)):
                 return Literal(value, aval)
-        elif value.trace.ended:
+        elif value._trace.ended:
             raise leaked(value, f"the traced function {self.name!r}")
         var = Var(aval_of(value))
         self.constants[id(value)] = (var, value)
@@ -93,13 +93,40 @@ class PartialTrace(JaxprTrace):
         return Trace.constant(self, value, fixed)
 
     def process(self, prim: Primitive, args: Sequence[Any], params: Params) -> Any:
-        if any(isinstance(a, Tracer) and a.trace is self for a in args):
-            return super().process(prim, args, params)
+        unknown = [isinstance(a, Tracer) and a._trace is self for a in args]
+        if any(unknown):
+            if prim.split is None or prim.stage is not None:
+                return super().process(prim, args, params)
+            outs = self._process_parts(prim, args, params, unknown)
+            return outs if prim.multiple else outs[0]
         token = set_trace(self.parent)
         try:
             return prim.bind(*args, **params)
         finally:
             reset_trace(token)
+
+    def _process_parts(
+        self, prim: Primitive, args: Sequence[Any], params: Params, unknown: Sequence[bool]
+    ) -> list[Any]:
+        """Run what a region knows already, and record the rest of it."""
+        assert prim.split is not None
+        atoms = tuple([a.payload if u else Var(aval_of(a)) for a, u in zip(args, unknown, strict=True)])
+        found = prim.shape(*[a.aval for a in atoms], **params)
+        outs = tuple([Var(aval) for aval in (found if prim.multiple else [found])])
+        parts = prim.split(Eqn(prim, atoms, outs, params, current_source(), effects_of(prim, params)), unknown)
+        values = {atom: a for atom, a, u in zip(atoms, args, unknown, strict=True) if not u}
+        token = set_trace(self.parent)
+        try:
+            for eqn in parts.known:
+                given = [a.value if isinstance(a, Literal) else values[a] for a in eqn.inputs]
+                result = eqn.prim.bind(*given, **eqn.params)
+                values.update(zip(eqn.outs, result if eqn.prim.multiple else [result], strict=True))
+        finally:
+            reset_trace(token)
+        for eqn in parts.unknown:
+            inputs = tuple([self.atom(values[a]) if a in values else a for a in eqn.inputs])
+            self.eqns.append(eqn._replace(inputs=inputs))
+        return [values[v] if v in values else Tracer(self, v.aval, v) for v in outs]
 
 
 def stage(f: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], name: str = "function") -> Jaxpr:

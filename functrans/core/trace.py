@@ -172,16 +172,16 @@ class Tracer(ArrayOperators):
     """A stand-in for an array while a function is being transformed.
 
     Attributes:
-        trace: the trace that it belongs to.
+        _trace: the trace that it belongs to (NumPy code calls ``x.trace()``).
         aval: what is known of it.
         payload: what its trace keeps for it.
     """
 
-    __slots__ = ("__weakref__", "aval", "payload", "trace")
+    __slots__ = ("__weakref__", "_trace", "aval", "payload")
     __array_priority__ = 1000.0
 
     def __init__(self, trace: Trace, aval: ShapedArray, payload: Any) -> None:
-        self.trace = trace
+        self._trace = trace
         self.aval = aval
         self.payload = payload
 
@@ -214,7 +214,7 @@ class Tracer(ArrayOperators):
         return self.aval.weak
 
     def describe_origin(self) -> str:
-        text = self.trace.origin(self)
+        text = self._trace.origin(self)
         return f"{text} " if text else ""
 
     def __bool__(self) -> bool:
@@ -247,7 +247,7 @@ class Tracer(ArrayOperators):
         return value.tolist() if hasattr(value, "tolist") else value
 
     def _converted(self, use: str) -> Any:
-        if self.aval.dtype.kind not in "biu" and self.trace.differentiates:
+        if self.aval.dtype.kind not in "biu" and self._trace.differentiates:
             raise errors.TracerConversionError(
                 f"{use} of a traced value of type {self.aval} would lose its derivative: what is computed from the "
                 f"Python number is a constant. {self.describe_origin()}Keep it an array (numpy.sin, not math.sin;"
@@ -258,12 +258,12 @@ class Tracer(ArrayOperators):
         return self._concrete(errors.TracerConversionError, use)
 
     def _concrete(self, error: type[errors.ConcretizationError], use: str) -> Any:
-        value = self.trace.concrete(self)
-        return self.trace.need(self, error, use) if value is None else value
+        value = self._trace.concrete(self)
+        return self._trace.need(self, error, use) if value is None else value
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        if not self.trace.differentiates and self.trace.concrete(self) is None:
-            self.trace.known(self)
+        if not self._trace.differentiates and self._trace.concrete(self) is None:
+            self._trace.known(self)
         raise errors.TracerArrayError(
             f"a traced value of type {self.aval} was handed to code that needs a NumPy array: an extension module, "
             f"np.array([...]) or np.asarray of it, an assignment into a NumPy array, or an index `table[i]` into one. "
@@ -279,9 +279,9 @@ class Tracer(ArrayOperators):
         return format(self._concrete(errors.TracerConversionError, f"the format {spec!r}"), spec)
 
     def __repr__(self) -> str:
-        value = self.trace.concrete(self)
+        value = self._trace.concrete(self)
         inside = "" if value is None else f", value={value!r}"
-        return f"Tracer<{self.aval}>({type(self.trace).__name__.removesuffix('Trace').lower()}{inside})"
+        return f"Tracer<{self.aval}>({type(self._trace).__name__.removesuffix('Trace').lower()}{inside})"
 
     def __reduce__(self) -> Any:
         raise errors.LeakedTracerError(f"a traced value of type {self.aval} cannot be pickled or copied deeply")
@@ -320,7 +320,7 @@ def aval_of(value: Any) -> ShapedArray:
 
 def known(value: Any) -> Any:
     """The contents of a value on which a shape depends: the value itself if it is concrete, None if unknown."""
-    return value.trace.known(value) if isinstance(value, Tracer) else value
+    return value._trace.known(value) if isinstance(value, Tracer) else value
 
 
 def is_array(value: Any) -> bool:

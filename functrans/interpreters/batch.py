@@ -29,7 +29,7 @@ class BatchTrace(Trace):
 
     def batched(self, value: Any) -> tuple[Any, int | None]:
         """The array behind a value and its batch axis, None for what this trace did not make."""
-        if isinstance(value, Tracer) and value.trace is self:
+        if isinstance(value, Tracer) and value._trace is self:
             pair: tuple[Any, int] = value.payload
             return pair
         return value, None
@@ -47,7 +47,7 @@ class BatchTrace(Trace):
         array, dim = tracer.payload
         if dim is not None:
             return None
-        return array.trace.concrete(array) if isinstance(array, Tracer) else array
+        return array._trace.concrete(array) if isinstance(array, Tracer) else array
 
     def known(self, tracer: Tracer) -> Any:
         array, dim = tracer.payload
@@ -77,7 +77,7 @@ class BatchTrace(Trace):
     def origin(self, tracer: Tracer) -> str:
         array = tracer.payload[0]
         if isinstance(array, Tracer):
-            return array.trace.origin(array)
+            return array._trace.origin(array)
         return f"It is one example of a batch of shape {aval_of(array).shape} under vmap."
 
 

@@ -22,7 +22,7 @@ class JVPTrace(Trace):
 
     def dual(self, value: Any) -> tuple[Any, Any]:
         """The primal and the tangent of a value; the tangent of what this trace did not make is zero."""
-        if isinstance(value, Tracer) and value.trace is self:
+        if isinstance(value, Tracer) and value._trace is self:
             pair: tuple[Any, Any] = value.payload
             return pair
         return value, Zero(aval_of(value).tangent())
@@ -46,18 +46,18 @@ class JVPTrace(Trace):
 
     def concrete(self, tracer: Tracer) -> Any:
         primal = tracer.payload[0]
-        return primal.trace.concrete(primal) if isinstance(primal, Tracer) else primal
+        return primal._trace.concrete(primal) if isinstance(primal, Tracer) else primal
 
     def known(self, tracer: Tracer) -> Any:
         return known(tracer.payload[0])
 
     def need(self, tracer: Tracer, error: Any, use: str) -> Any:
         primal = tracer.payload[0]
-        return primal.trace.need(primal, error, use) if isinstance(primal, Tracer) else primal
+        return primal._trace.need(primal, error, use) if isinstance(primal, Tracer) else primal
 
     def origin(self, tracer: Tracer) -> str:
         primal = tracer.payload[0]
-        return primal.trace.origin(primal) if isinstance(primal, Tracer) else ""
+        return primal._trace.origin(primal) if isinstance(primal, Tracer) else ""
 
 
 def jvp_flat(

@@ -229,7 +229,7 @@ class LinearizeTrace(Trace):
         avals: list[ShapedArray] = []
         on_host = True
         for a in args:
-            if type(a) is Tracer and a.trace is self:
+            if type(a) is Tracer and a._trace is self:
                 value, slot = a.payload
                 primals.append(value)
                 slots.append(slot)
@@ -347,18 +347,18 @@ class LinearizeTrace(Trace):
 
     def concrete(self, tracer: Tracer) -> Any:
         primal = tracer.payload[0]
-        return primal.trace.concrete(primal) if isinstance(primal, Tracer) else primal
+        return primal._trace.concrete(primal) if isinstance(primal, Tracer) else primal
 
     def known(self, tracer: Tracer) -> Any:
         return known(tracer.payload[0])
 
     def need(self, tracer: Tracer, error: Any, use: str) -> Any:
         primal = tracer.payload[0]
-        return primal.trace.need(primal, error, use) if isinstance(primal, Tracer) else primal
+        return primal._trace.need(primal, error, use) if isinstance(primal, Tracer) else primal
 
     def origin(self, tracer: Tracer) -> str:
         primal = tracer.payload[0]
-        return primal.trace.origin(primal) if isinstance(primal, Tracer) else ""
+        return primal._trace.origin(primal) if isinstance(primal, Tracer) else ""
 
 
 class Tape(NamedTuple):
@@ -414,7 +414,7 @@ class frozen_tape:
         finally:
             reset_trace(token)
             trace.ended = True
-        pairs = tuple(o.payload if isinstance(o, Tracer) and o.trace is trace else (o, None) for o in outs)
+        pairs = tuple(o.payload if isinstance(o, Tracer) and o._trace is trace else (o, None) for o in outs)
         return Tape(trace.nodes, tuple(t.payload[1] for t in inputs), pairs, trace.slots)
 
     def __exit__(self, *exc: object) -> None:

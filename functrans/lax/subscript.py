@@ -142,7 +142,7 @@ def _mask_ndim(e: Any) -> int | None:
 
 def _concrete(value: Any) -> Any:
     """The value itself where it is no tracer, else what its trace knows of it: None if nothing."""
-    return value.trace.concrete(value) if isinstance(value, Tracer) else value
+    return value._trace.concrete(value) if isinstance(value, Tracer) else value
 
 
 # -- classifying one entry ------------------------------------------------------------------------------------------

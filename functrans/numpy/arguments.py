@@ -68,7 +68,7 @@ def mask_of(name: str, where: Any, shape: tuple[Any, ...]) -> Any:
 def concrete(x: Any) -> Any:
     """The value of an array or tracer as a NumPy array; None where it is not known while tracing."""
     if isinstance(x, Tracer):
-        x = x.trace.concrete(x)
+        x = x._trace.concrete(x)
         return None if x is None else np.asarray(x)
     return None if contains_tracer(x) else np.asarray(x)
 

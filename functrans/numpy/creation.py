@@ -237,9 +237,9 @@ def arange(
 
 def _known_number(value: Any) -> float:
     while isinstance(value, Tracer):
-        inside = value.trace.concrete(value)
+        inside = value._trace.concrete(value)
         missing = errors.TracerConversionError
-        value = value.trace.need(value, missing, "the length of arange") if inside is None else inside
+        value = value._trace.need(value, missing, "the length of arange") if inside is None else inside
     return float(value)
 
 

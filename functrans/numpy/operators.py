@@ -71,7 +71,7 @@ def _pow(self: Any, exponent: Any, modulo: None = None) -> Any:
     if modulo is not None:
         return NotImplemented
     if isinstance(exponent, Tracer) and exponent.aval.box == "python" and exponent.aval.dtype.kind == "i":
-        if exponent.trace.concrete(exponent) is None:
+        if exponent._trace.concrete(exponent) is None:
             exponent = exponent.__index__()
     if type(exponent) in (int, float):
         kind = self.aval.dtype.kind

@@ -302,3 +302,27 @@ def test_custom_gradient_closes_over_integers() -> None:
         ft.jit(ft.vmap(ft.grad(ft.jit(largest)))),
     ):
         assert f(x).tolist() == expected
+
+
+REGIONS = {
+    "jit": ft.jit(lambda x: np.sin(x) * x),
+    "cond": lambda x: ft.lax.cond(np.sum(x) > 0, np.sin, np.cos, x),
+    "scan": lambda x: ft.lax.scan(lambda c, u: (np.sin(c) * u, c * u), 0.5, x)[1],
+    "loop": lambda x: ft.lax.fori_loop(0, 3, lambda i, u: np.sin(u) * i, x),
+    "branch": lambda x: np.sin(x) if ft.jit(np.square)(np.sum(x)) > 0 else x,
+}
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_a_forward_rule_computes_values_and_tangents_in_one_region(name: str) -> None:
+    f = REGIONS[name]
+    h = ft.custom_jvp(f)
+    h.defjvp(lambda primals, tangents: ft.jvp(f, primals, tangents))
+    x = np.array([0.3, 0.5, 0.7])
+    total = lambda g: lambda x: np.sum(np.cos(g(x)))
+    np.testing.assert_allclose(ft.grad(total(h))(x), ft.grad(total(f))(x), rtol=1e-14)
+    np.testing.assert_allclose(ft.hessian(total(h))(x), ft.hessian(total(f))(x), rtol=1e-12, atol=1e-14)
+    if name != "branch":
+        np.testing.assert_allclose(ft.jit(ft.grad(total(h)))(x), ft.grad(total(f))(x), rtol=1e-14)
+        rows = ft.vmap(ft.grad(total(h)))(np.stack([x, x + 0.1]))
+        np.testing.assert_allclose(rows[1], ft.grad(total(f))(x + 0.1), rtol=1e-14)

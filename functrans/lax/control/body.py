@@ -69,8 +69,8 @@ class BodyTrace(JaxprTrace):
 
     def need(self, tracer: Tracer, error: Any, use: str) -> Any:
         outer = self.captures.get(tracer.payload)
-        if outer is not None and outer.trace.concrete(outer) is None:
-            outer.trace.need(outer, error, use)
+        if outer is not None and outer._trace.concrete(outer) is None:
+            outer._trace.need(outer, error, use)
         return super().need(tracer, error, use)
 
 

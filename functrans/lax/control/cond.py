@@ -409,7 +409,7 @@ def _choose(
 ) -> Any:
     leaves, treedef = flatten_operands(where, "operand ", operands)
     if any_mode() and config.disable_jit:
-        known = which.trace.concrete(which) if isinstance(which, Tracer) else which
+        known = which._trace.concrete(which) if isinstance(which, Tracer) else which
         if known is not None:
             return functions[min(max(int(known), 0), len(functions) - 1)](*operands)
     names = [f"{label} ({name_of(f)})" for label, f in zip(labels, functions, strict=True)]

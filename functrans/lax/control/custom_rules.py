@@ -166,7 +166,7 @@ def _linearize(
     finally:
         reset_trace(token)
     for o in outs:
-        if isinstance(o, Tracer) and o.trace is trace:
+        if isinstance(o, Tracer) and o._trace is trace:
             raise errors.CustomRuleError(f"{rules.name}: the results of its JVP rule must not depend on the tangents")
     live_out = [not isinstance(t, Zero) for t in out_tangents]
     jaxpr = trace.finish(inputs, [t for t in out_tangents if not isinstance(t, Zero)])

@@ -337,7 +337,7 @@ def _stepwise(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], ca
     """The loop in Python on the values at hand; not done where the condition's value cannot be seen."""
     while True:
         holds = cond_fun(carry)
-        if isinstance(holds, Tracer) and holds.trace.concrete(holds) is None:
+        if isinstance(holds, Tracer) and holds._trace.concrete(holds) is None:
             return False, carry
         if not holds:
             return True, carry
@@ -405,7 +405,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init:
 def _bound(where: str, name: str, value: Any) -> Any:
     """A bound as an int where it is known, else as a traced Python int."""
     traced = isinstance(value, Tracer)
-    known = value.trace.concrete(value) if traced else value
+    known = value._trace.concrete(value) if traced else value
     try:
         if known is not None:
             return operator.index(known)

@@ -42,7 +42,7 @@ def _plain_entry(e: Any) -> tuple[Any, bool]:
     if isinstance(e, Reference):
         e = e.read()
     if isinstance(e, Tracer):
-        known = e.trace.concrete(e) if e.aval.dtype.kind in "biu" else None
+        known = e._trace.concrete(e) if e.aval.dtype.kind in "biu" else None
         if known is None:
             return e, False
         e = known

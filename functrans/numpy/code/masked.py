@@ -103,8 +103,8 @@ def same_value(a: Any, b: Any) -> bool:
         return True
     if not (isinstance(a, Tracer) and isinstance(b, Tracer)):
         return not isinstance(a, Tracer) and not isinstance(b, Tracer) and bool(np.array_equal(a, b))
-    trace = a.trace
-    if trace is not b.trace or a.aval != b.aval:
+    trace = a._trace
+    if trace is not b._trace or a.aval != b.aval:
         return False
     if isinstance(trace, BatchTrace):
         (array, axis), (other, other_axis) = a.payload, b.payload
