@@ -46,10 +46,28 @@ class Undefined:
 
 
 class BatchAxis(NamedTuple):
-    """The axis that ``vmap`` adds: its extent, and the name that collectives know it by."""
+    """The axis that ``vmap`` adds.
+
+    Attributes:
+        size: its extent.
+        name: the name that collectives know it by.
+        live: which examples are there at all, one boolean for each, where control flow of the batch left some of
+            them out: what has effects passes those over. None for all of them.
+        directions: whether the examples are directions of one derivative. What depends on none of them happens once
+            then, and not for each.
+    """
 
     size: Any
     name: Any = None
+    live: Any = None
+    directions: bool = False
+
+
+ORDERED = "ordered"
+"""The effect of what must keep its place among others of its kind."""
+UNORDERED = "unordered"
+"""The effect of what happens for each example of a batch, one after another."""
+PER_EXAMPLE = frozenset({ORDERED, UNORDERED})
 
 
 class Sample(NamedTuple):
@@ -61,12 +79,31 @@ class Sample(NamedTuple):
         order: up to which order derivatives are compared with finite differences; 0 where the operation is
             piecewise constant or the example stands at a kink.
         diff: which operands derivatives are checked in; None for every inexact one.
+        vary: how batches of it are made: the elements of an operand in another order, or all of them scaled, where
+            another order would leave the domain.
     """
 
     args: tuple[Any, ...]
     params: Params = {}  # noqa: RUF012 - never written to
     order: int = 2
     diff: tuple[int, ...] | None = None
+    vary: Literal["reorder", "scale"] = "reorder"
+
+
+class Source(NamedTuple):
+    """Where an element of a movement's result comes from.
+
+    Attributes:
+        operand: the number of the operand.
+        position: an index for each of its axes.
+        guard: ``(index, low, high)``; where an index is outside of ``range(low, high)``, the element is ``other``.
+        other: the number of a 0-d operand.
+    """
+
+    operand: int
+    position: tuple[Any, ...]
+    guard: tuple[tuple[Any, int, int], ...] = ()
+    other: int | None = None
 
 
 @dataclass(eq=False)
@@ -89,6 +126,10 @@ class Primitive:
         decompose: ``decompose(*operands, **params)``, the operation in terms of other primitives.
         kind: what a backend has to know of an operation that is neither: a region (call, loop, branch), a
             ``library`` call, or a ``custom`` rule carrier.
+        index: for a movement, where in its operands the elements of the result stand: ``index(position, *avals, **params)``
+            takes an index for each axis of the result and gives a ``Source``.
+        monoid: for a reduction or a running reduction, how two elements combine: ``add mul max min and or``, or
+            ``argmax argmin`` for the place of an extremum.
         specialize: ``specialize(xp, avals, **params)`` gives a callable of the arrays alone, where knowing the
             static parts makes a faster one than ``impl``.
         split: for regions, the known/unknown split (see ``interpreters.split``).
@@ -96,6 +137,8 @@ class Primitive:
             a reverse rule of the user's, which runs on the actual values.
         stage: ``stage(avals, params)`` gives further operands and the params to record, for operations that carry
             Python functions.
+        jet: ``jet(order, series, **params)`` gives the Taylor coefficients of the results for those of the operands
+            (see ``lax.taylor``), where a recurrence is cheaper than what follows from ``jvp``.
         samples: a thunk that gives ``Sample``s for the systematic tests.
         traits: see ``Trait``.
         effects: ``effects(**params)`` gives the effects of one application; none if absent.
@@ -112,11 +155,14 @@ class Primitive:
     scalar: str | None = None
     decompose: Callable[..., Any] | None = None
     kind: Kind | None = None
+    index: Callable[..., Source] | None = None
+    monoid: str | None = None
     specialize: Callable[..., Callable[..., Any]] | None = None
     split: Callable[..., Any] | None = None
     linearize: Callable[..., Any] | None = None
     stage: Callable[..., Any] | None = None
     dce: Callable[..., Any] | None = None
+    jet: Callable[..., Any] | None = None
     samples: Callable[[], Iterable[Sample]] | None = None
     traits: frozenset[str] = field(default_factory=frozenset)
     effects: Callable[..., frozenset[str]] | None = None
@@ -194,8 +240,12 @@ class Trait:
     VIEW = "view"
     """A movement whose result may share memory with its operand."""
     REDUCTION = "reduction"
+    CUMULATIVE = "cumulative"
+    """A running reduction along an axis."""
     COSTLY = "costly"
     """Better saved than computed a second time."""
+    COLLECTIVE = "collective"
+    """Computes across named axes, which its parameter ``axes`` lists."""
     BARRIER = "barrier"
     """No pass moves or merges work across it."""
 
@@ -227,6 +277,7 @@ def leaked(tracer: Tracer, where: str) -> errors.LeakedTracerError:
     """The error for a tracer met outside its transformation."""
     return errors.LeakedTracerError(
         f"{where} got a traced value of type {tracer.aval} that belongs to a transformation which has ended, or that "
-        f"runs in another thread. {tracer.describe_origin()}Return such a value from the transformed function instead "
-        f"of storing it in a list, a global or an attribute. functrans.checking_leaks() finds where it was stored"
+        f"runs in another thread, or around a block of ensure_compile_time_eval. {tracer.describe_origin()}Return such "
+        f"a value from the transformed function instead of storing it in a list, a global or an attribute. "
+        f"functrans.checking_leaks() finds where it was stored"
     )

@@ -12,7 +12,7 @@ from functrans import errors
 from functrans.core import dtypes
 from functrans.core.avals import Box, ShapedArray, shaped
 from functrans.core.dtypes import DType
-from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Source, Trait, Undefined, Zero
 from functrans.core.trace import aval_of, current_trace
 
 # -- linear operations of one operand ---------------------------------------------------------------------------
@@ -203,6 +203,9 @@ broadcast_p: Primitive = Primitive(
     shape=_broadcast_shape,
     impl=_broadcast_impl,
     specialize=_broadcast_specialize,
+    index=lambda at, x, *, shape, dims: Source(
+        0, tuple([at[d] if extent == shape[d] else 0 for extent, d in zip(x.shape, dims, strict=True)])
+    ),
     jvp=linear_jvp(lambda: broadcast_p),
     transpose=_broadcast_transpose,
     batch=_broadcast_batch,
@@ -256,6 +259,7 @@ transpose_p: Primitive = Primitive(
     specialize=lambda xp, avals, *, axes: (
         (lambda x: x.transpose(axes)) if avals[0].box == "array" else (lambda x: xp.transpose(xp.asarray(x), axes))
     ),
+    index=lambda at, x, *, axes: Source(0, tuple([at[axes.index(d)] for d in range(x.ndim)])),
     jvp=linear_jvp(lambda: transpose_p),
     transpose=lambda ct, x, *, axes: [transpose(ct, tuple(int(a) for a in np.argsort(axes)))],
     batch=_transpose_batch,
@@ -341,6 +345,7 @@ sum_p: Primitive = Primitive(
     batch=_sum_batch,
     traits=frozenset({Trait.REDUCTION}),
     kind="library",
+    monoid="add",
     samples=lambda: [
         Sample((np.arange(6.0).reshape(2, 3),), {"axes": (0,)}),
         Sample((np.arange(24.0).reshape(2, 3, 4),), {"axes": (0, 2)}),

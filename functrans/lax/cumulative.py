@@ -13,7 +13,7 @@ import numpy as np
 
 from functrans import errors
 from functrans.core.avals import ShapedArray, shaped
-from functrans.core.primitive import BatchAxis, Primitive, Sample
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait
 from functrans.core.structural import check_axes, linear_jvp
 from functrans.core.trace import aval_of
 from functrans.interpreters.batch import materialize
@@ -135,6 +135,9 @@ def linear_recurrence(a: Any, b: Any, axis: int = 0, reverse: bool = False) -> A
 # -- the family -----------------------------------------------------------------------------------------------------
 
 
+_MONOIDS = {"add": "add", "multiply": "mul", "maximum": "max", "minimum": "min"}
+
+
 def cumulative(
     name: str, ufunc: str, *, jvp: Any, kinds: str = ANY, transpose: Any = None, samples: Samples
 ) -> Primitive:
@@ -163,7 +166,9 @@ def cumulative(
         transpose=transpose,
         batch=batch,
         kind="library",
+        monoid=_MONOIDS.get(ufunc),
         samples=samples,
+        traits=frozenset({Trait.CUMULATIVE}),
     )
     return prim
 

@@ -14,7 +14,7 @@ import numpy as np
 from functrans import errors
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray, shaped
-from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Source, Trait, Undefined, Zero
 from functrans.core.structural import (
     add,
     broadcast_shapes,
@@ -159,6 +159,7 @@ def movement(
     samples: Samples,
     view: bool = False,
     specialize: Callable[..., Any] | None = None,
+    index: Callable[..., Source] | None = None,
 ) -> Primitive:
     """A primitive of one operand that moves elements: linear, any dtype, a 0-d result is a 0-d array."""
 
@@ -176,6 +177,7 @@ def movement(
         transpose=transpose,
         batch=batch,
         kind="library",
+        index=index,
         specialize=specialize,
         samples=samples,
         traits=frozenset({Trait.MOVEMENT, *((Trait.VIEW,) if view else ())}),

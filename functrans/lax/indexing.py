@@ -21,7 +21,7 @@ import numpy as np
 from functrans import errors
 from functrans.core import dtypes
 from functrans.core.avals import Shape, ShapedArray, shaped
-from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Source, Trait, Undefined, Zero
 from functrans.core.structural import (
     broadcast,
     instantiate,
@@ -133,6 +133,23 @@ def _basic_transpose(ct: Any, x: Undefined, *, index: BasicIndex) -> list[Any]:
     return [embed(ct, x.aval.shape, index)]
 
 
+def _basic_position(at: Sequence[Any], shape: tuple[int, ...], index: BasicIndex) -> tuple[Any, ...]:
+    """Where the elements at a position of the result stand in the operand."""
+    place = iter(at)
+    extents = iter(shape)
+    position: list[Any] = []
+    for entry in index:
+        if entry is None:
+            next(place)
+        elif isinstance(entry, int):
+            position.append(entry)
+            next(extents)
+        else:
+            start, _, step = slice(*entry).indices(next(extents))
+            position.append(start + step * next(place))
+    return (*position, *place)
+
+
 def _basic_batch(axis: BatchAxis, args: Sequence[Any], dims: Sequence[Any], *, index: BasicIndex) -> tuple[Any, int]:
     batched, place = with_full(index, dims[0])
     return basic_index_p.bind(args[0], index=batched), place
@@ -165,6 +182,7 @@ basic_index_p: Primitive = Primitive(
     specialize=lambda xp, avals, *, index: (
         itemgetter(numpy_index(index)) if avals[0].box != "python" else lambda x: xp.asarray(x)[numpy_index(index)]
     ),
+    index=lambda at, x, *, index: Source(0, _basic_position(at, x.shape, index)),
     jvp=linear_jvp(lambda: basic_index_p),
     transpose=_basic_transpose,
     batch=_basic_batch,

@@ -18,7 +18,7 @@ from functrans import errors
 from functrans.core import structural
 from functrans.core.avals import ShapedArray
 from functrans.core.jaxpr import SizeVar
-from functrans.core.primitive import BatchAxis, Primitive, Sample, Undefined
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Source, Undefined
 from functrans.core.structural import broadcast_to as broadcast_to
 from functrans.core.structural import check_axes, move_axis, rebox, shift_axes
 from functrans.core.structural import transpose as transpose
@@ -53,6 +53,24 @@ def _reshape_impl(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
     return (x if hasattr(x, "reshape") else xp.asarray(x)).reshape(shape)
 
 
+def _reshape_index(at: Sequence[Any], old: tuple[int, ...], new: tuple[int, ...]) -> tuple[Any, ...]:
+    """Where an element stood before: axes that are the same in both shapes keep their index."""
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    linear: Any = 0
+    for i, extent in zip(at[start : len(new) - end], new[start : len(new) - end], strict=True):
+        linear = linear * extent + i
+    middle: list[Any] = []
+    for extent in reversed(old[start : len(old) - end]):
+        middle.insert(0, linear % extent if extent != 1 else 0)
+        linear = linear // extent if extent else 0
+    return (*at[:start], *middle, *at[len(new) - end :])
+
+
 def _reshape_batch(axis: BatchAxis, args: Sequence[Any], dims: Sequence[int], *, shape: tuple[Any, ...]) -> Any:
     return reshape_p.bind(move_axis(args[0], dims[0], 0), shape=(axis.size, *shape)), 0
 
@@ -66,6 +84,7 @@ reshape_p: Primitive = movement(
         if avals[0].box != "python"
         else lambda x: _reshape_impl(xp, x, shape=shape)
     ),
+    index=lambda at, x, *, shape: Source(0, _reshape_index(at, x.shape, shape)),
     transpose=lambda ct, x, *, shape: [like(reshape(ct, x.aval.shape), x)],
     batch=_reshape_batch,
     view=True,
@@ -137,6 +156,11 @@ def _squeeze_shape(x: ShapedArray, *, dims: tuple[int, ...]) -> tuple[Any, ...]:
     return tuple(extent for d, extent in enumerate(x.shape) if d not in dims)
 
 
+def _squeeze_position(at: Sequence[Any], ndim: int, dims: tuple[int, ...]) -> tuple[Any, ...]:
+    rest = iter(at)
+    return tuple([0 if d in dims else next(rest) for d in range(ndim)])
+
+
 def _squeeze_batch(axis: BatchAxis, args: Sequence[Any], dims_in: Sequence[int], *, dims: tuple[int, ...]) -> Any:
     d = dims_in[0]
     dims = shift_axes(dims, d)
@@ -150,6 +174,7 @@ squeeze_p: Primitive = movement(
     specialize=lambda xp, avals, *, dims: (
         operator.methodcaller("squeeze", dims) if avals[0].shape else lambda x: xp.squeeze(xp.asarray(x), dims)
     ),
+    index=lambda at, x, *, dims: Source(0, _squeeze_position(at, x.ndim, dims)),
     transpose=lambda ct, x, *, dims: [like(expand_dims(ct, dims), x)],
     batch=_squeeze_batch,
     view=True,
@@ -204,6 +229,7 @@ expand_dims_p: Primitive = movement(
         if avals[0].box == "array"
         else lambda x: xp.asarray(x)[_expand_index(0, dims)]
     ),
+    index=lambda at, x, *, dims: Source(0, tuple([i for d, i in enumerate(at) if d not in dims])),
     transpose=lambda ct, x, *, dims: [like(squeeze(ct, dims), x)],
     batch=_expand_batch,
     view=True,
@@ -255,6 +281,9 @@ rev_p: Primitive = movement(
     specialize=lambda xp, avals, *, dimensions: (
         operator.itemgetter(_rev_index(avals[0].ndim, dimensions)) if avals[0].shape else xp.asarray
     ),
+    index=lambda at, x, *, dimensions: Source(
+        0, tuple([x.shape[d] - 1 - i if d in dimensions else i for d, i in enumerate(at)])
+    ),
     transpose=lambda ct, x, *, dimensions: [like(rev(ct, dimensions), x)],
     batch=_rev_batch,
     view=True,
@@ -285,6 +314,7 @@ copy_p: Primitive = movement(
     "copy",
     shape=lambda x: x.shape,
     impl=lambda xp, x: xp.array(x),
+    index=lambda at, x: Source(0, tuple(at)),
     transpose=lambda ct, x: [like(ct, x)],
     batch=lambda axis, args, dims: (copy_p.bind(args[0]), dims[0]),
     samples=lambda: [

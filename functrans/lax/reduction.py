@@ -29,6 +29,9 @@ Axes = tuple[int, ...]
 # -- the family -----------------------------------------------------------------------------------------------------
 
 
+_MONOIDS = {"multiply": "mul", "maximum": "max", "minimum": "min", "logical_or": "or", "logical_and": "and"}
+
+
 def _reduction(
     name: str,
     ufunc: str,
@@ -78,6 +81,7 @@ def _reduction(
         jvp=no_tangent(prim_of) if jvp is None else tangent_rules(prim_of, jvp),
         batch=batch,
         kind="library",
+        monoid=_MONOIDS[ufunc],
         samples=samples,
         traits=frozenset({Trait.REDUCTION}),
     )
@@ -316,6 +320,7 @@ def _arg_extremum(name: str) -> Primitive:
         jvp=no_tangent(prim_of),
         batch=batch,
         kind="library",
+        monoid=name,
         traits=frozenset({Trait.REDUCTION}),
         samples=lambda: [
             Sample((np.array([[0.5, -1.5, 0.5], [1.25, 3.0, np.nan]]),), {"axis": 1}, 0),

@@ -16,7 +16,7 @@ from functrans import errors
 from functrans.core import dtypes, structural
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.jaxpr import SizeVar
-from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Source, Trait, Undefined, Zero
 from functrans.core.structural import check_axes, convert, instantiate, reduce_sum, zero_of
 from functrans.core.trace import aval_of
 from functrans.interpreters.batch import materialize
@@ -89,6 +89,9 @@ slice_p: Primitive = movement(
     impl=lambda xp, x, *, start, limit, strides: xp.asarray(x)[_slice_index(start, limit, strides)],
     specialize=lambda xp, avals, *, start, limit, strides: (
         operator.itemgetter(_slice_index(start, limit, strides)) if avals[0].shape else xp.asarray
+    ),
+    index=lambda at, x, *, start, limit, strides: Source(
+        0, tuple([lo + step * i for i, lo, step in zip(at, start, strides, strict=True)])
     ),
     transpose=_slice_transpose,
     batch=_slice_batch,
@@ -210,6 +213,17 @@ def _pad_specialize(xp: Any, avals: Sequence[ShapedArray], *, padding: Padding) 
     return pad
 
 
+def _pad_index(at: Sequence[Any], x: ShapedArray, value: ShapedArray, *, padding: Padding) -> Source:
+    position, guard = [], []
+    for i, extent, (lo, _, interior) in zip(at, x.shape, padding, strict=True):
+        step = interior + 1
+        position.append((i - lo) // step)
+        guard.append((i - lo, 0, (extent - 1) * step + 1 if extent else 0))
+        if interior:
+            guard.append(((i - lo) % step, 0, 1))
+    return Source(0, tuple(position), tuple(guard), 1)
+
+
 def _pad_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, padding: Padding) -> tuple[Any, Any]:
     out = pad_p.bind(*primals, padding=padding)
     dtype = aval_of(out).dtype
@@ -263,6 +277,7 @@ pad_p: Primitive = Primitive(
     shape=_pad_shape,
     impl=_pad_impl,
     specialize=_pad_specialize,
+    index=_pad_index,
     jvp=_pad_jvp,
     transpose=_pad_transpose,
     batch=_pad_batch,

@@ -1,0 +1,1 @@
+"""The kernel language: what a fused kernel computes, independent of any device."""
