@@ -7,6 +7,7 @@ import pkgutil
 from importlib.util import find_spec
 
 from functrans import errors
+from functrans.backends import numpy as numpy
 from functrans.backends.base import Backend
 from functrans.core.records import name_singleton
 

@@ -11,14 +11,14 @@ from functrans.backends.base import Backend, Executable
 from functrans.backends.numpy.target import SMALL, target, ufunc
 from functrans.backends.numpy.tiles import REDUCERS, Tiles, identity
 from functrans.backends.numpy.workers import pool, workspace
-from functrans.core.evaluate import PythonSource
+from functrans.core.evaluate import PythonSource, compile_with
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var
 from functrans.core.primitive import Trait, array_module
 from functrans.kernel.fuse import Node, fuse
 from functrans.kernel.ir import Kernel
 from functrans.kernel.plan import Plan, plan
 from functrans.kernel.text import kernel_text
-from functrans.passes.inline import inline_calls
+from functrans.passes import default
 from functrans.util.cache import WeakMemo
 
 _BIG = SMALL
@@ -263,7 +263,7 @@ class NumpyBackend(Backend):
     """Executes with NumPy, or with CuPy where the arguments live on a device."""
 
     name = "numpy"
-    stages = ("jaxpr", "inline", "kernels", "python")
+    stages = ("jaxpr", *default.names, "kernels", "python")
 
     def __init__(self) -> None:
         super().__init__()
@@ -281,15 +281,16 @@ class NumpyBackend(Backend):
         return self._programs(jaxpr, xp, single, donated)
 
     def _generate(self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int]) -> Callable[..., Any]:
-        source, result = generate(inline_calls(jaxpr), xp, single, donated)
+        source, result = generate(default(jaxpr), xp, single, donated)
         return source.function("program", result)
 
     def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
         if stage == "jaxpr":
             return str(jaxpr)
-        program = inline_calls(jaxpr)
-        if stage == "inline":
-            return str(program)
+        program = jaxpr
+        for name, program in default.steps(jaxpr):
+            if name == stage:
+                return str(program)
         if stage == "kernels":
             names: dict[Var, str] = {}
             return "\n".join(
@@ -297,3 +298,12 @@ class NumpyBackend(Backend):
             )
         source, result = generate(program, np, single=False)
         return source.program("program", result)
+
+
+def compile_region(jaxpr: Jaxpr, xp: Any) -> Callable[..., Any]:
+    """A body of a loop or a branch as a function; its results may share memory with its operands."""
+    source, result = generate(default(jaxpr), xp, single=False, own=False)
+    return source.function("program", result)
+
+
+compile_with(compile_region)

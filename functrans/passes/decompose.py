@@ -1,0 +1,48 @@
+"""Decomposition: elementwise operations that are made of others give way to these.
+
+Kernels are written in ufuncs; an operation that is none of them stands in the way of fusion. The parts are the same
+calls that the operation itself makes, so that the result stays the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from functrans.core.jaxpr import Jaxpr, rename
+from functrans.core.primitive import Trait
+from functrans.core.stage import stage
+from functrans.passes.base import Pass, Rewriter, with_bodies
+from functrans.util.cache import Bounded
+
+_parts: Bounded[Jaxpr] = Bounded(4096)
+
+
+@dataclass(frozen=True)
+class Decompose(Pass):
+    """Write compound elementwise operations out."""
+
+    name: str = "decompose"
+
+    def run(self, jaxpr: Jaxpr) -> Jaxpr:
+        rewriter = Rewriter(jaxpr)
+        for old in jaxpr.eqns:
+            eqn = with_bodies(rewriter.inputs(old), self.run)
+            rewriter.changed = rewriter.changed or eqn is not old
+            prim = eqn.prim
+            if prim.decompose is None or Trait.COMPOUND not in prim.traits:
+                rewriter.keep(eqn)
+                continue
+            avals = tuple([a.aval for a in eqn.inputs])
+            key = (prim, avals, *eqn.params.items())
+            body = _parts.get(key)
+            if body is None:
+                decompose, params = prim.decompose, eqn.params
+                body = _parts.put(key, self.run(stage(lambda *xs: [decompose(*xs, **params)], avals, prim.name)))
+            if body.out_avals != (eqn.outs[0].aval,) or body.constvars:
+                rewriter.keep(eqn)
+                continue
+            eqns, (out,) = rename(body, eqn.inputs)
+            for part in eqns:
+                rewriter.keep(part._replace(source=eqn.source))
+            rewriter.replace(eqn.outs[0], out)
+        return rewriter.finish()
