@@ -55,7 +55,10 @@ class Option:
             self.local.reset(token)
 
 
-_MODES = ("debug_nans", "debug_infs", "disable_jit", "check_leaks")
+_MODES = (
+    "debug_nans", "debug_infs", "disable_jit", "check_leaks", "enable_checks", "log_compiles", "explain_cache_misses",
+    "debug_key_reuse", "enable_custom_prng",
+)  # fmt: skip
 """Settings under which a jitted function leaves its fast path."""
 _generation: list[object] = [object()]
 _active: set[tuple[str, object]] = set()
@@ -78,9 +81,26 @@ def _backend(name: str, value: Any) -> str | None:
     return value
 
 
+def _generator(name: str, value: Any) -> str:
+    if value != "threefry2x32":
+        raise errors.ArgumentError(
+            f"config.{name} must be 'threefry2x32', got {value!r}: Threefry-2x32 is the one generator there is, as its "
+            f"words are the same on every backend"
+        )
+    return "threefry2x32"
+
+
 def _count(name: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise errors.ArgumentError(f"config.{name} must be a positive integer, got {value!r}")
+    return value
+
+
+def _threads(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise errors.ArgumentError(
+            f"config.{name} must be a number of threads, or 0 for as many as there are cores; got {value!r}"
+        )
     return value
 
 
@@ -94,6 +114,14 @@ class Config:
         disable_jit: run jitted functions as plain Python.
         full_tracebacks: keep the package's own frames in tracebacks.
         check_leaks: search for tracers that outlive their transformation.
+        enable_checks: verify every program that is traced.
+        log_compiles, explain_cache_misses: report compilations, and why a function is traced again, to the logger
+            ``functrans``.
+        debug_key_reuse: raise where a random key is used a second time.
+        enable_custom_prng: ``functrans.random.PRNGKey`` gives typed keys.
+        default_prng_impl: the generator of new keys; there is one, ``"threefry2x32"``.
+        threads: how many threads kernels run on, 0 for as many as the process may use cores. It never changes a
+            result. The environment variable FUNCTRANS_THREADS sets it at start-up.
         cache_size: how many compiled programs one jitted function keeps.
 
     >>> import functrans as ft
@@ -107,6 +135,13 @@ class Config:
     disable_jit = Option(False, _flag, "Run jitted functions as plain Python.")
     full_tracebacks = Option(False, _flag, "Keep internal frames in tracebacks.")
     check_leaks = Option(False, _flag, "Search for leaked tracers.")
+    enable_checks = Option(False, _flag, "Verify every program that is traced.")
+    log_compiles = Option(False, _flag, "Report compilations.")
+    explain_cache_misses = Option(False, _flag, "Report why functions are traced again.")
+    debug_key_reuse = Option(False, _flag, "Raise where a random key is used twice.")
+    enable_custom_prng = Option(False, _flag, "PRNGKey gives typed keys.")
+    default_prng_impl = Option("threefry2x32", _generator, "The generator of new keys.")
+    threads = Option(int(os.environ.get("FUNCTRANS_THREADS", "0")), _threads, "Threads that kernels run on.")
     cache_size = Option(128, _count, "Programs kept for each jitted function.")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -117,6 +152,14 @@ class Config:
 
 
 config = Config()
+
+
+def trace_settings() -> tuple[bool, ...]:
+    """The settings that decide what a function is traced to, for the keys of caches."""
+    if not _active:
+        return ()
+    settings = (config.debug_key_reuse, config.enable_custom_prng)
+    return settings if any(settings) else ()
 
 
 def override(name: str, value: Any) -> Any:

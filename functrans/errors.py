@@ -534,6 +534,104 @@ class JaxprError(FunctransError, ValueError):
         assert evaluate(jaxpr, [np.zeros(3)])[0].tolist() == [1.0, 1.0, 1.0]
     """
 
+class AbsentNameError(FunctransError, AttributeError):
+    """A name that other array libraries have and this one has not, for a reason that the message gives.
+
+    Fails::
+
+        with ft.default_matmul_precision("float32"):
+            ft.jit(np.dot)(np.ones(3), np.ones(3))
+
+    Mended::
+
+        x = np.ones(3).astype(np.float32)
+        assert ft.jit(np.dot)(x, x).dtype == np.float32
+    """
+
+
+class KeyReuseError(FunctransError, RuntimeError):
+    """A random key was used twice, so that the samples are not independent; see ``functrans.debug_key_reuse``.
+
+    Fails::
+
+        with ft.debug_key_reuse():
+            key = ft.random.key(0)
+            x = ft.random.normal(key, (3,))
+            noise = ft.random.normal(key, (3,))
+
+    Mended::
+
+        with ft.debug_key_reuse():
+            key, subkey = ft.random.split(ft.random.key(0))
+            x = ft.random.normal(subkey, (3,))
+            key, subkey = ft.random.split(key)
+            noise = ft.random.normal(subkey, (3,))
+        assert x[0] != noise[0]
+    """
+
+
+class PathLimitError(FunctransError, RuntimeError):
+    """A function compiled with ``jit(f, specialize=N)`` took more than ``N`` paths through its branches.
+
+    Fails::
+
+        @ft.jit(specialize=2)
+        def halved(x):
+            while x > 1.0:
+                x = x / 2.0
+            return x
+
+        [halved(float(2**k)) for k in range(8)]
+
+    Mended::
+
+        @ft.jit
+        def halved(x):
+            return ft.lax.while_loop(lambda x: x > 1.0, lambda x: x / 2.0, x)
+
+        assert [halved(float(2**k)) for k in range(8)] == [1.0] * 8
+    """
+
+
+class OrderedEffectError(FunctransError, ValueError):
+    """An effect whose order matters met ``vmap``, where the examples of a batch have no order.
+
+    Fails::
+
+        def traced_square(x):
+            ft.debug.print("x = {}", x, ordered=True)
+            return x**2
+
+        ft.vmap(traced_square)(np.arange(3.0))
+
+    Mended::
+
+        def traced_square(x):
+            ft.debug.print("x = {}", x)
+            return x**2
+
+        assert ft.vmap(traced_square)(np.arange(3.0)).tolist() == [0.0, 1.0, 4.0]
+    """
+
+
+class AxisNameError(FunctransError, NameError):
+    """A collective operation names an axis that no ``vmap`` around it has.
+
+    Fails::
+
+        def centred(x):
+            return x - ft.lax.pmean(x, "batch")
+
+        ft.vmap(centred)(np.array([1.0, 3.0]))
+
+    Mended::
+
+        def centred(x):
+            return x - ft.lax.pmean(x, "batch")
+
+        assert ft.vmap(centred, axis_name="batch")(np.array([1.0, 3.0])).tolist() == [-1.0, 1.0]
+    """
+
 
 class RandomStateError(FunctransError, RuntimeError):
     """NumPy's global random state was used while tracing, which would freeze the sample.

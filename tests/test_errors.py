@@ -120,6 +120,10 @@ NAMES = {
     "CustomRuleError": ["reverse rule of clipped", "tuple", "float64", "(ct,)"],
     "MissingBackendError": ["'abacus'", "numpy"],
     "JaxprError": ["equation 0", "b:f64[4] = add a 1.0", "f64[3]"],
+    "AbsentNameError": ["functrans.default_matmul_precision", "dtype", "astype"],
+    "PathLimitError": ["halved", "specialize=2", "while_loop"],
+    "OrderedEffectError": ["debug.print", "vmap", "ordered"],
+    "AxisNameError": ["pmean", "'batch'", "axis_name='batch'"],
     "RandomStateError": ["jit(noisy)", "random state", "argument"],
 }
 

@@ -29,7 +29,7 @@ TESTING = "testing"
 FACADE = "facade"
 TESTING_FACADES = {f"{PACKAGE}.test_util"}
 
-_GROUND = {"util", "errors", "config"}
+_GROUND = {"util", "errors", "config", "absent"}
 _CORE = _GROUND | {"core"}
 _LAX = _CORE | {"interpreters", "lax"}
 _BACKENDS = _LAX | {"passes", "kernel", "backends"}
@@ -43,6 +43,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
         "util": set[str](),
         "errors": {"util"},
         "config": {"util", "errors"},
+        "absent": {"util", "errors"},
         "core": _GROUND,
         "interpreters": _CORE,
         "lax": _LAX,
@@ -56,7 +57,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
         PACKAGE: _PUBLIC | {FACADE},  # __init__.py itself
     }.items()
 }
-DYNAMIC = {PACKAGE, "util", "backends", TESTING}
+DYNAMIC = {PACKAGE, "util", "backends", "scipy", TESTING}
 
 Place = Literal["module", "function", "typing"]
 

@@ -19,7 +19,7 @@ from functrans.core.closure import Closures, Composite
 from functrans.core.primitive import Zero
 from functrans.core.structural import convert, instantiate
 from functrans.core.trace import aval_of, current_trace, is_array
-from functrans.core.tree import broadcast_prefix, describe_mismatch, tree_flatten
+from functrans.core.tree import broadcast_prefix, describe_mismatch, tree_flatten, tree_map
 from functrans.core.treedef import PyTreeDef
 from functrans.lax.control.custom_rules import Rules, custom_p
 
@@ -44,6 +44,33 @@ class SymbolicZero:
         return f"SymbolicZero({self.aval})"
 
 
+class CustomVJPPrimal:
+    """An argument as a forward rule declared with ``symbolic_zeros=True`` gets it.
+
+    Attributes:
+        value: the array.
+        perturbed: whether it is being differentiated.
+    """
+
+    __slots__ = ("perturbed", "value")
+
+    def __init__(self, value: Any, perturbed: bool) -> None:
+        self.value = value
+        self.perturbed = perturbed
+
+    def __repr__(self) -> str:
+        return f"CustomVJPPrimal({self.value!r}, perturbed={self.perturbed})"
+
+
+def custom_vjp_primal_tree_values(tree: Any) -> Any:
+    """A pytree with the arrays in place of ``CustomVJPPrimal``s.
+
+    >>> custom_vjp_primal_tree_values({"x": CustomVJPPrimal(2.0, True)})
+    {'x': 2.0}
+    """
+    return tree_map(lambda leaf: leaf.value if isinstance(leaf, CustomVJPPrimal) else leaf, tree)
+
+
 def _is_symbolic(x: Any) -> bool:
     return isinstance(x, SymbolicZero)
 
@@ -57,11 +84,13 @@ class _CustomFunction(Composite):
         check_callable(type(self).__name__, f)
         functools.update_wrapper(self, f, updated=())
         self.f = f
+        self._signature: inspect.Signature | None
         try:
-            self._signature: inspect.Signature | None = inspect.signature(f)
-            parameters = list(self._signature.parameters.values())
-        except (TypeError, ValueError):  # A builtin without a signature: its arguments have no names.
-            self._signature, parameters = None, []
+            # A ufunc's further arguments are no operands, and a builtin may have no signature at all.
+            self._signature = None if isinstance(f, np.ufunc) else inspect.signature(f)
+        except (TypeError, ValueError):
+            self._signature = None
+        parameters = list(self._signature.parameters.values()) if self._signature is not None else []
         self._names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         for name in nondiff_argnames:
             if name not in self._names:
@@ -73,8 +102,23 @@ class _CustomFunction(Composite):
         self.jvp: Callable[..., Any] | None = None
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
-        self.symbolic_zeros = False
+        self.jvp_symbolic = self.vjp_symbolic = self.optimize_remat = False
         self._where = name_of(f)
+        if isinstance(f, _CustomFunction):
+            self._adopt(f)
+
+    def _adopt(self, inner: _CustomFunction) -> None:
+        """Take over the rules of a custom function that this one is wrapped around."""
+        if self.nondiff_argnums and self.nondiff_argnums != inner.nondiff_argnums:
+            raise errors.CustomRuleError(
+                f"{type(self).__name__}({self._where}): nondiff_argnums={self.nondiff_argnums} is given around a "
+                f"{type(inner).__name__} with nondiff_argnums={inner.nondiff_argnums}. Both kinds of rule take the "
+                f"same arguments: give the same to both"
+            )
+        self.f, self.nondiff_argnums = inner.f, inner.nondiff_argnums
+        self.jvp, self.fwd, self.bwd = inner.jvp, inner.fwd, inner.bwd
+        self.jvp_symbolic, self.vjp_symbolic = inner.jvp_symbolic, inner.vjp_symbolic
+        self.optimize_remat = inner.optimize_remat
 
     # -- declaring rules ------------------------------------------------------------------------------------------
 
@@ -87,7 +131,7 @@ class _CustomFunction(Composite):
         """
         check_callable("defjvp", rule)
         self.jvp = rule
-        self.symbolic_zeros = symbolic_zeros
+        self.jvp_symbolic = symbolic_zeros
         return rule
 
     def defjvps(self, *rules: Callable[..., Any] | None) -> None:
@@ -122,13 +166,16 @@ class _CustomFunction(Composite):
             fwd: takes the arguments of the function, returns ``(result, residuals)``.
             bwd: ``bwd(residuals, cotangent)`` returns a tuple with a cotangent for each differentiable argument,
                 None for one that is zero; values of ``nondiff_argnums`` come before the residuals.
-            symbolic_zeros: give ``bwd`` a ``SymbolicZero`` for a cotangent that is zero.
-            optimize_remat: accepted for compatibility; residuals that nobody needs are dropped in any case.
+            symbolic_zeros: give ``fwd`` a ``CustomVJPPrimal`` for each array of the differentiable arguments, which
+                says whether it is being differentiated, and ``bwd`` a ``SymbolicZero`` for a cotangent that is zero.
+            optimize_remat: where the residuals turn out not to be needed, as in the first pass of a ``checkpoint``,
+                run the function itself rather than ``fwd``: of use where the two are different programs, and ``fwd``
+                the dearer one.
         """
         check_callable("defvjp", fwd)
         check_callable("defvjp", bwd)
         self.fwd, self.bwd = fwd, bwd
-        self.symbolic_zeros = symbolic_zeros
+        self.vjp_symbolic, self.optimize_remat = symbolic_zeros, optimize_remat
 
     # -- calling --------------------------------------------------------------------------------------------------
 
@@ -175,6 +222,7 @@ class _CustomFunction(Composite):
             call.fwd if self.fwd is not None else None,
             call.bwd if self.bwd is not None else None,
             len(captured),
+            optimize_remat=self.optimize_remat,
         )
         outs = custom_p.bind(*captured, *every, rules=rules)
         return call.out_tree.unflatten(outs)
@@ -254,7 +302,7 @@ class _Call:
         tangents = tangents[len(self.closures.tracers) :]
         rule = custom.jvp
         assert rule is not None
-        symbolic = custom.symbolic_zeros
+        symbolic = custom.jvp_symbolic
         given = [(SymbolicZero(t.aval) if symbolic else instantiate(t)) if isinstance(t, Zero) else t for t in tangents]
         pair = rule(*fixed, self.in_tree.unflatten(primals), self.in_tree.unflatten(given))
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
@@ -276,15 +324,24 @@ class _Call:
             raise errors.CustomRuleError(f"{where}: a tangent of type {wanted} is needed for the result, got {got}")
         return convert(t, wanted.dtype) if got.dtype != wanted.dtype else t
 
-    def fwd(self, *flat: Any) -> tuple[list[Any], list[Any]]:
+    def fwd(self, live: Sequence[bool], flat: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         where = f"the forward rule of {self.where}"
         custom, fixed, dynamic = self._opened(flat)
         rule = custom.fwd
         assert rule is not None
+        if custom.vjp_symbolic:
+            perturbed = live[len(self.closures.tracers) :]
+            dynamic = [CustomVJPPrimal(x, p) for x, p in zip(dynamic, perturbed, strict=True)]
         pair = rule(*self._arguments(fixed, dynamic))
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise errors.CustomRuleError(f"{where} must return a pair (result, residuals), got {type(pair).__name__}")
         outs = self._result(where, pair[0])
+        for i, leaf in enumerate(tree_flatten(pair[1])[0]):
+            if isinstance(leaf, CustomVJPPrimal):
+                raise errors.CustomRuleError(
+                    f"{where}: {leaf_path('its residuals', pair[1], i)} is a CustomVJPPrimal. Keep its .value, or all "
+                    f"of them by functrans.custom_derivatives.custom_vjp_primal_tree_values"
+                )
         leaves, self._res_tree = tree_flatten(pair[1])
         self._res_static = {i: x for i, x in enumerate(leaves) if not is_array(x)}
         captured = flat[: len(self.closures.tracers)]
@@ -299,7 +356,7 @@ class _Call:
         leaves = [
             self._res_static[i] if i in self._res_static else next(rest) for i in range(self._res_tree.num_leaves)
         ]
-        symbolic = custom.symbolic_zeros
+        symbolic = custom.vjp_symbolic
         cts = [
             (SymbolicZero(ct.aval) if symbolic else instantiate(ct)) if isinstance(ct, Zero) else ct
             for ct in cotangents

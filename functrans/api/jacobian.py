@@ -21,7 +21,7 @@ from functrans.api.arguments import (
 from functrans.api.boundary import boundary, check_callable, name_of
 from functrans.api.grad import grad
 from functrans.api.linear import jvp, vjp
-from functrans.api.vmap import vmap
+from functrans.api.vmap import over_directions
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Rebuild, transformation
@@ -166,7 +166,7 @@ def jacfwd(
             unbatched[:] = [value, *aux]
             return tangent
 
-        columns = vmap(pushed, axis_size=total)(basis)
+        columns = over_directions(pushed, total)(basis)
         value, *aux = unbatched
         if holomorphic:
             _check_holomorphic(chosen.where, value)
@@ -221,7 +221,7 @@ def jacrev(
                     f"part apart, or pass holomorphic=True for a holomorphic function"
                 )
         basis, total = _basis([a.cotangent() for a in avals], out_tree)
-        (rows,) = vmap(pullback, axis_size=total)(basis)
+        (rows,) = over_directions(pullback, total)(basis)
         row_leaves, in_tree = tree_flatten(rows)
         # Each leaf of the argument has the blocks of every result; the user wants results outside, arguments inside.
         split = [

@@ -14,14 +14,16 @@ from functrans import backends, errors
 from functrans.api.arguments import Argnums, check_argnums, leaf_path
 from functrans.api.boundary import boundary, check_callable, check_leaks, name_of, presented
 from functrans.api.program import Cache, Program, Signature, describe_signature
+from functrans.api.specialize import Miss, Paths, Specializer, asking
 from functrans.api.stages import Lowered
 from functrans.api.staging import ShapeDtypeStruct
-from functrans.api.tracing import Inline, trace_program
+from functrans.api.tracing import Branches, Inline, is_staged, trace_program
 from functrans.backends.base import Backend
 from functrans.config import any_mode, config
 from functrans.core.capture import Captured, Rebuild
 from functrans.core.trace import Tracer, aval_of, current_trace, is_array
 from functrans.core.tree import tree_flatten
+from functrans.interpreters.batch import named_axes
 from functrans.util.cache import Bounded
 
 _shared: Bounded[Cache] = Bounded(512)
@@ -53,6 +55,7 @@ class Jitted:
         static_argnames: tuple[str, ...],
         donate: tuple[int, ...],
         backend: str | None,
+        specialize: int | None = None,
     ) -> None:
         functools.update_wrapper(self, f, updated=())
         self.f = f
@@ -60,6 +63,7 @@ class Jitted:
         self.static_argnames = static_argnames
         self.donate = donate
         self.backend = backend
+        self.specialize = specialize
         self.bound_args: tuple[Any, ...] = ()
         self.bound_kwargs: dict[str, Any] = {}
         target = f
@@ -70,7 +74,10 @@ class Jitted:
         self.target = target
         self.captured = Captured(target)
         shift = len(self.bound_args)
-        options = (tuple(i + shift for i in static_argnums), static_argnames, tuple(i + shift for i in donate), backend)
+        options = (
+            tuple(i + shift for i in static_argnums), static_argnames, tuple(i + shift for i in donate), backend,
+            specialize,
+        )  # fmt: skip
         fixed = [i for i, a in enumerate(self.bound_args) if not _is_arrays(a)]
         self.static = frozenset([*options[0], *fixed])
         self.fixed_names = frozenset(n for n, a in self.bound_kwargs.items() if not _is_arrays(a))
@@ -83,6 +90,7 @@ class Jitted:
             static_argnames=static_argnames,
             donate_argnums=donate,
             backend=backend,
+            specialize=specialize,
         )
         self.plain = not (static_argnums or static_argnames or self.bound_args or self.bound_kwargs)
 
@@ -99,11 +107,24 @@ class Jitted:
                         if hidden is not None:
                             return program.finish(program.run(*hidden, *leaves))
             return self._call(args, kwargs)
+        except Miss as miss:
+            missed = miss
         except Exception as error:
             shown = presented(error)
             if shown is error:
                 raise  # Bare: `raise error` would put this frame into the traceback again.
             raise shown  # noqa: B904 - the error that NumPy hid behind another
+        return self._further(missed, args, kwargs)
+
+    def _further(self, miss: Miss, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Go on where the outcome of a branch is new."""
+        try:
+            return self._specializer(miss.paths.limit).further(self._signature(args, kwargs), miss)
+        except Exception as error:
+            shown = presented(error)
+            if shown is error:
+                raise
+            raise shown  # noqa: B904 - as above
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if any_mode():
@@ -114,23 +135,42 @@ class Jitted:
         return self._run(args, kwargs)
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        staged = is_staged(current_trace())
+        if staged and self.specialize is not None:
+            return self._inline(self.specialize, args, kwargs)
         signature = self._signature(args, kwargs)
         try:
-            program, hidden = self._program(signature)
-        except Inline:
+            found = self.cache.lookup(signature, self.captured)
+            if found is None and self.specialize is not None:
+                return self._specializer(self.specialize).first(signature)
+            program, hidden = found or self._traced(signature)
+        except Inline as inline:
+            if inline.trace.signature is not signature:
+                raise
             return self.f(*args, **kwargs)
-        if self.plain and current_trace() is None:
+        except Branches as branches:
+            if branches.trace.signature is not signature:
+                raise
+            return self._specializer(branches.limit).first(signature)
+        if staged and isinstance(program, Paths):
+            return self._inline(program.limit, args, kwargs)
+        if self.plain and current_trace() is None and not any_mode():
             self.cache.remember(program)
         return program.apply([*hidden, *[signature.leaves[i] for i in program.dynamic]])
 
-    def _program(self, signature: Signature) -> tuple[Program, Sequence[Any]]:
-        found = self.cache.lookup(signature, self.captured)
-        if found is not None:
-            return found
+    def _inline(self, limit: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the function itself under the trace of an outer ``jit``, which paths belong to."""
+        with asking(limit or None):
+            return self.f(*args, **kwargs)
+
+    def _traced(self, signature: Signature) -> tuple[Program, Sequence[Any]]:
         program = trace_program(self.target, self.captured, signature, self.donated, self._backend(), self.cache)
         hidden = program.hidden(self.captured)
         assert hidden is not None
         return program, hidden
+
+    def _specializer(self, limit: int) -> Specializer:
+        return Specializer(self.target, self.captured, self.donated, self._backend(), self.cache, limit)
 
     def _backend(self) -> Backend:
         return backends.find(self.backend or config.backend or backends.default_backend())
@@ -157,6 +197,9 @@ class Jitted:
                 static.append((name, _static_key(where, f"argument {name!r}", a)))
             else:
                 named[name] = a
+        axes = named_axes()
+        if axes:
+            static.append((None, ("axes", axes)))
         tree = (tuple(traced), named) if named else (tuple(traced),)
         leaves, treedef = tree_flatten(tree)
         types: list[Any] = []
@@ -189,7 +232,11 @@ class Jitted:
         """The function at given arguments, as it goes through the compiler. See ``Lowered``."""
         try:
             signature = self._signature(args, kwargs, abstract=True)
-            program, _ = self._program(signature)
+            found = self.cache.lookup(signature, self.captured)
+            if found is not None and not isinstance(found[0], Paths):
+                program = found[0]
+            else:
+                program = self._straight(signature)
             return Lowered(name_of(self.f), program, self, signature.treedef)
         except Inline:
             raise errors.ConcretizationError(
@@ -198,6 +245,22 @@ class Jitted:
             ) from None
         except Exception as error:
             raise presented(error)  # noqa: B904 - as above
+
+    def _straight(self, signature: Signature) -> Program:
+        """The program of a function without branches; its validations are taken to pass."""
+        if self.specialize is None:
+            try:
+                return self._traced(signature)[0]
+            except Branches as branches:
+                if branches.trace.signature is not signature:
+                    raise
+        try:
+            return trace_program(self.target, self.captured, signature, self.donated, self._backend(), None, True)
+        except (errors.TracerBoolError, Branches) as error:
+            raise errors.ConcretizationError(
+                f"jit({name_of(self.f)}).lower: the function has a program for each path through its branches, and so "
+                f"none to show. Write functrans.lax.cond in place of the branch"
+            ) from error
 
     def explain(self) -> str:
         """Why the function was traced as often as it was: what changed, from what to what."""
@@ -214,7 +277,7 @@ class Jitted:
         method = self.f.__get__(instance, owner)
         shift = [i - 1 for i in self.static_argnums if i > 0]
         donate = [i - 1 for i in self.donate if i > 0]
-        return Jitted(method, tuple(shift), self.static_argnames, tuple(donate), self.backend)
+        return Jitted(method, tuple(shift), self.static_argnames, tuple(donate), self.backend, self.specialize)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self.rebuild, (self.f,)
@@ -328,6 +391,7 @@ def jit(
     static_argnames: str | Sequence[str] = (),
     donate_argnums: Argnums = (),
     backend: str | None = None,
+    specialize: int | None = None,
 ) -> Any:
     """Compile a function.
 
@@ -343,17 +407,30 @@ def jit(
         donate_argnums: positional arguments that the caller does not need any more: a result may take over
             their memory.
         backend: the backend's name; otherwise ``functrans.config.backend``.
+        specialize: how many paths through branches on traced values (``if x.sum() > 0:``, ``while err > tol:``,
+            ``assert``, ``int(n)``) may be compiled for arguments of one signature. Each outcome that a call meets for
+            the first time is traced once; an exception that the function raises on the way is the caller's. An effect
+            that precedes a branch has happened when the branch is taken, and happens once. None makes such a branch
+            an error. Of nested ``jit``s the outermost has the paths.
 
     Returns:
         A function that returns what ``f`` returns, in value, dtype, shape and type.
 
     Raises:
         UnhashableStaticError, StaticArgumentError, ConcretizationError, MissingBackendError.
+        PathLimitError: more paths are needed than ``specialize`` allows.
 
     >>> import numpy as np, functrans as ft
     >>> f = ft.jit(lambda x: np.sum(np.sin(x) ** 2 + np.cos(x) ** 2))
     >>> f(np.zeros(3)), f.trace_count
     (np.float64(3.0), 1)
+    >>> @ft.jit(specialize=2)
+    ... def root(x):
+    ...     if np.any(x < 0.0):
+    ...         raise ValueError("negative")
+    ...     return np.sqrt(x)
+    >>> root(np.array([1.0, 4.0]))
+    array([1., 2.])
     """
     if f is None:
         return functools.partial(
@@ -362,6 +439,7 @@ def jit(
             static_argnames=static_argnames,
             donate_argnums=donate_argnums,
             backend=backend,
+            specialize=specialize,
         )
     check_callable("jit", f)
     if isinstance(f, (staticmethod, classmethod)):
@@ -376,4 +454,9 @@ def jit(
         raise errors.StaticArgumentError(f"jit({name_of(f)}): an argument cannot be both static and donated")
     if backend is not None:
         backends.find(backend)
-    return Jitted(f, nums, names, donate, backend)
+    if specialize is not None and (type(specialize) is not int or specialize < 1):
+        raise errors.ArgumentError(
+            f"jit({name_of(f)}): specialize is the number of paths that may be compiled, an int above 0, or None, got "
+            f"{specialize!r}"
+        )
+    return Jitted(f, nums, names, donate, backend, specialize)

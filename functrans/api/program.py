@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 
 from functrans.api.arguments import leaf_path
 from functrans.backends.base import Backend
-from functrans.config import config_generation
+from functrans.config import any_mode, config, config_generation, trace_settings
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Captured, Contents, FrozenArray, Place, array_type, same
 from functrans.core.finite import check_forward, is_debugging
@@ -44,7 +45,7 @@ class Signature(NamedTuple):
 
     @property
     def key(self) -> Any:
-        return self.treedef, self.types, self.static, self.backend
+        return self.treedef, self.types, self.static, self.backend, trace_settings()
 
 
 def describe_signature(signature: Signature) -> str:
@@ -248,6 +249,16 @@ def _run_checked(jaxpr: Jaxpr, operands: Sequence[Any]) -> list[Any]:
     return [o.copy() if isinstance(o, np.ndarray) else o for o in outs]
 
 
+def _report(signature: Signature, reason: str) -> None:
+    """Log what was traced and why, where the settings ask for it."""
+    logger = logging.getLogger("functrans")
+    if config.log_compiles:
+        types = describe_signature(signature)
+        logger.warning("%s was traced for %s, on the %s backend", signature.where, types, signature.backend)
+    if config.explain_cache_misses and reason:
+        logger.warning("%s was traced again: %s", signature.where, reason)
+
+
 class Cache:
     """The programs of one function, found by signature and then by captured values; the oldest go first."""
 
@@ -270,7 +281,10 @@ class Cache:
     def add(self, signature: Signature, program: Program, captured: Captured) -> None:
         with self.lock:
             self.traces += 1
-            self.history.append((signature._replace(leaves=[], args=(), kwargs={}), self._reason(signature, captured)))
+            reason = self._reason(signature, captured)
+            if any_mode():
+                _report(signature, reason)
+            self.history.append((signature._replace(leaves=[], args=(), kwargs={}), reason))
             del self.history[: -self.size]
             if program.keep:
                 known = self.programs.put(signature.key, [])

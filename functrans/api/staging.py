@@ -187,3 +187,16 @@ def closure_convert(f: Callable[..., Any], *example_args: Any) -> tuple[Callable
         return out_tree.unflatten(evaluate(jaxpr.replace(consts=consts), leaves))
 
     return converted, constants
+
+
+def typeof(x: Any) -> ShapedArray:
+    """The type of an array, a number or a traced value: its shape, its dtype, and how a scalar is boxed.
+
+    Raises:
+        ArgumentError: it is none of them.
+
+    >>> import numpy as np, functrans as ft
+    >>> ft.typeof(np.ones((2, 3), np.float32)), ft.typeof(np.float64(1.0)), ft.typeof(1.0)
+    (f32[2,3], f64[], f64[]*)
+    """
+    return aval_of(x)

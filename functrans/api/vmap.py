@@ -120,8 +120,25 @@ def vmap(
     >>> ft.vmap(np.dot)(np.eye(2), np.array([[1.0, 2.0], [3.0, 4.0]]))
     array([1., 4.])
     """
+    return _vmap(f, in_axes, out_axes, axis_name, axis_size, False)
+
+
+def over_directions(f: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """``f`` mapped over directions of one derivative: what does not depend on the direction happens once."""
+    return _vmap(f, 0, 0, None, size, True)
+
+
+def _vmap(
+    f: Callable[..., Any], in_axes: Any, out_axes: Any, axis_name: Hashable, axis_size: int | None, directions: bool
+) -> Callable[..., Any]:
     check_callable("vmap", f)
     _check_axes("vmap", "in_axes", in_axes)
+    try:
+        hash(axis_name)
+    except TypeError:
+        raise errors.ArgumentError(
+            f"vmap: axis_name must be hashable, as a string is, got {axis_name!r} of type {type(axis_name).__name__}"
+        ) from None
 
     @boundary
     @functools.wraps(f, updated=())
@@ -144,7 +161,7 @@ def vmap(
             returned[:] = [out]
             return outs
 
-        axis = BatchAxis(size, axis_name)
+        axis = BatchAxis(size, axis_name, directions=directions)
         pairs = batch_flat(flat, axis, every, axes)
         (out_tree,) = trees
         try:

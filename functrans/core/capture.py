@@ -181,12 +181,27 @@ class FrozenArray:
         return array is self.array and bool(np.array_equal(array, copy, equal_nan=copy.dtype.kind in "fc"))
 
 
-def guard_of(value: Any, by_reference: Sequence[Any]) -> Any:
+def containers(f: Callable[..., Any]) -> list[Any]:
+    """The lists and dicts that a callable captures, is bound to, or has as arguments."""
+    found: list[Any] = []
+    while isinstance(f, functools.partial):
+        found += [*f.args, *f.keywords.values()]
+        f = f.func
+    found.append(getattr(f, "__self__", None))
+    captured = Captured(f)
+    found += [captured.read(place) for place in captured.places()]
+    return [value for value in found if type(value) in (list, dict)]
+
+
+def guard_of(value: Any, by_reference: Sequence[Any], handed: Sequence[Any] = ()) -> Any:
     """What a captured value is compared with at later calls.
 
     It is the value itself; what it holds, if it is a container; and the contents of an array in an attribute or a
-    container, unless it is among the constants of the program, which are read ``by_reference``.
+    container, unless it is among the constants of the program, which are read ``by_reference``. A container that was
+    ``handed`` to a callback is told by its identity: what the callback puts into it is no reason to trace again.
     """
+    if any(value is container for container in handed):
+        return value
     if type(value) in (list, dict, tuple) and value:
         try:
             return Contents(value, by_reference)

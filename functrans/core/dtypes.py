@@ -38,6 +38,8 @@ _SHORT = {
     "float8_e5m2fnuz": "f8_e5m2fnuz",
     "float8_e4m3b11fnuz": "f8_e4m3b11fnuz",
 }
+_LONG_DOUBLE = np.dtype(np.longdouble).num
+_COMPLEX_LONG_DOUBLE = np.dtype(np.clongdouble).num
 _LONG = {short: name for name, short in _SHORT.items()}
 _EXTENDED_FLOATS = ("bfloat16", "float8")
 
@@ -50,9 +52,10 @@ PYTHON_SCALARS: dict[type, DType] = {
 
 
 def _name(dtype: DType) -> str:
-    if dtype.char == "g":
+    # The dtypes of ml_dtypes have characters of their own, "G" among them.
+    if dtype.num == _LONG_DOUBLE:
         return "longdouble"
-    if dtype.char == "G":
+    if dtype.num == _COMPLEX_LONG_DOUBLE:
         return "clongdouble"
     return dtype.name
 
@@ -97,6 +100,21 @@ def kind(dtype: DType) -> str:
     if dtype.kind == "V" and dtype.name.startswith(_EXTENDED_FLOATS):
         return "f"
     return dtype.kind
+
+
+def is_extended(dtype: DType) -> bool:
+    """Whether it is one of the floats of ml_dtypes: bfloat16, float8 and their like."""
+    return dtype.isbuiltin == 2
+
+
+@lru_cache(maxsize=256)
+def finfo(dtype: DType) -> Any:
+    """What ``np.finfo`` says of a float dtype, for those of ml_dtypes too."""
+    if not is_extended(dtype):
+        return np.finfo(dtype)
+    import ml_dtypes
+
+    return ml_dtypes.finfo(dtype)
 
 
 def is_inexact(dtype: DType) -> bool:

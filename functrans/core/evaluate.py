@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from keyword import iskeyword
 from typing import Any
 
+import numpy as np
+
 from functrans.core.finite import is_debugging
-from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var
-from functrans.core.trace import current_trace, reset_source, set_source
+from functrans.core.infix import infix, only_unboxed
+from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, SizeAval, SizeVar, Var, resize_params, sizes_in
+from functrans.core.primitive import Primitive
+from functrans.core.structural import rebox_p
+from functrans.core.trace import Tracer, current_trace, reset_source, set_source
 from functrans.util.cache import WeakMemo
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_]")
-_RESERVED = re.compile(r"v[0-9]+|[0-9].*|")
+_RESERVED = re.compile(r"[A-Za-z][0-9]*|lo|hi|work|frames?|result|[0-9].*|")
+"""The names of a program's own variables: an operation named so gets another name."""
 
 
 def evaluate(jaxpr: Jaxpr, args: Sequence[Any]) -> list[Any]:
@@ -23,6 +30,8 @@ def evaluate(jaxpr: Jaxpr, args: Sequence[Any]) -> list[Any]:
     env.update(zip(jaxpr.invars, args, strict=True))
     traced = current_trace() is not None or is_debugging()
     for eqn in jaxpr.eqns:
+        if jaxpr.sized:
+            eqn = sized(eqn, env)
         inputs = [a.value if isinstance(a, Literal) else env[a] for a in eqn.inputs]
         if traced and eqn.source is not None:
             token = set_source(eqn.source)
@@ -39,10 +48,35 @@ def evaluate(jaxpr: Jaxpr, args: Sequence[Any]) -> list[Any]:
     return [v.value if isinstance(v, Literal) else env[v] for v in jaxpr.outvars]
 
 
-class PythonSource:
-    """The Python text of a jaxpr over an array module, and the objects that its names stand for."""
+def sized(eqn: Eqn, env: Mapping[Atom, Any]) -> Eqn:
+    """An equation with the sizes that its variables have at hand in place of its size variables."""
 
-    def __init__(self, jaxpr: Jaxpr, xp: Any) -> None:
+    def extent(size: SizeVar) -> Any:
+        return extent_of(env[size])
+
+    return eqn._replace(params=resize_params(eqn.params, extent))
+
+
+def extent_of(value: Any) -> Any:
+    """A number of elements as an int, or as the size variable that stands for it while tracing."""
+    while isinstance(value, Tracer):
+        if type(value.aval) is SizeAval:
+            return value.aval.var
+        value = value._trace.concrete(value)
+    return operator.index(value)
+
+
+class PythonSource:
+    """The Python text of a jaxpr over an array module, and the objects that its names stand for.
+
+    Args:
+        nodes: what stands for the equations, if not these: it has ``inputs``, ``outs`` and ``params``, in order.
+        plain: inputs that come as Python numbers, which only conversions to such read.
+    """
+
+    def __init__(self, jaxpr: Jaxpr, xp: Any, nodes: Sequence[Any] | None = None, plain: Iterable[Var] = ()) -> None:
+        if nodes is None:
+            nodes = jaxpr.eqns
         self.xp = xp
         self.globals: dict[str, Any] = {}
         self.taken: dict[str, int] = {}
@@ -51,13 +85,16 @@ class PythonSource:
         self.count = 0
         self.lines: list[str] = []
         self.names: dict[Var, str] = {}
-        self._last_use = _last_uses(jaxpr)
+        self.sized = jaxpr.sized
+        self.only_unboxed = only_unboxed(nodes, jaxpr.outvars)
+        self.plain: set[Var] = set(plain)
+        self._last_use = _last_uses(jaxpr, nodes)
         self.inputs = [self._name(v) for v in jaxpr.invars]
         for var, const in zip(jaxpr.constvars, jaxpr.consts, strict=True):
             self.names[var] = self.bind_global("const", const)
         for i, v in enumerate(jaxpr.invars):
             self._release(v, -1, name=self.inputs[i])
-        for i, eqn in enumerate(jaxpr.eqns):
+        for i, eqn in enumerate(nodes):
             self._emit(i, eqn)
         self.outputs = [self._atom(v) for v in jaxpr.outvars]
 
@@ -102,9 +139,20 @@ class PythonSource:
             self.free.append(name or self.names[var])
 
     def _emit(self, i: int, eqn: Eqn) -> None:
-        args = ", ".join(self._atom(a) for a in eqn.inputs)
         prim = eqn.prim
-        if prim.specialize is not None:
+        sizes = tuple(dict.fromkeys(sizes_in(tuple(eqn.params.values())))) if self.sized else ()
+        args = ", ".join(self._atom(a) for a in (*sizes, *eqn.inputs))
+        infixed = infix(eqn, eqn.outs[0] in self.only_unboxed) if prim.scalar is not None and self.xp is np else None
+        if infixed is None and prim is rebox_p and eqn.inputs[0] in self.plain:
+            infixed = "{}"
+        if infixed is not None:
+            self._emit_expression(i, eqn, infixed)
+            return
+        if sizes:
+            function, stem = _of_sizes(prim, self.xp, eqn, sizes), prim.name
+        elif self.sized and any(True for a in eqn.inputs for _ in sizes_in(a.aval)):
+            function, stem = partial(prim.impl, self.xp, **eqn.params), prim.name
+        elif prim.specialize is not None:
             function = prim.specialize(self.xp, tuple(a.aval for a in eqn.inputs), **eqn.params)
             stem = getattr(function, "__name__", prim.name)
             stem = prim.name if stem == "<lambda>" else stem
@@ -112,7 +160,7 @@ class PythonSource:
             function, stem = getattr(self.xp, prim.scalar), prim.scalar
         else:
             function, stem = partial(prim.impl, self.xp, **eqn.params), prim.name
-        for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var)):
+        for var in dict.fromkeys(a for a in (*sizes, *eqn.inputs) if isinstance(a, Var)):
             self._release(var, i)
         outs = [self._name(v) for v in eqn.outs]
         for v in eqn.outs:
@@ -124,6 +172,16 @@ class PythonSource:
             self.lines.append(call)
         else:
             self.lines.append(f"{', '.join(outs)}{',' if len(outs) == 1 else ''} = {call}")
+
+    def _emit_expression(self, i: int, eqn: Eqn, template: str) -> None:
+        text = template.format(*map(self._atom, eqn.inputs))
+        for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var)):
+            self._release(var, i)
+        (out,) = eqn.outs
+        if all(a.aval.box == "python" for a in eqn.inputs) and eqn.prim is not rebox_p:
+            self.plain.add(out)
+        self.lines.append(f"{self._name(out)} = {text}")
+        self._release(out, i)
 
     def function(self, name: str, result: str | None = None) -> Callable[..., Any]:
         """The compiled function; ``result`` is the expression it returns, a tuple of the outputs if None."""
@@ -141,23 +199,48 @@ class PythonSource:
         return f"def {name}({', '.join(self.inputs)}):\n{body}    return {result}\n"
 
 
-def _last_uses(jaxpr: Jaxpr) -> dict[Var, int]:
+def _of_sizes(prim: Primitive, xp: Any, eqn: Eqn, sizes: Sequence[SizeVar]) -> Callable[..., Any]:
+    """An operation whose parameters have sizes in them, as a function of these and the operands."""
+
+    def function(*args: Any) -> Any:
+        known = dict(zip(sizes, map(operator.index, args), strict=False))
+        return prim.impl(xp, *args[len(sizes) :], **resize_params(eqn.params, known.__getitem__))
+
+    return function
+
+
+def _last_uses(jaxpr: Jaxpr, nodes: Sequence[Any]) -> dict[Var, int]:
     """The index of the equation that uses each variable last: its own if none does, past the end for outputs."""
     last: dict[Var, int] = {v: -1 for v in jaxpr.invars}
-    for i, eqn in enumerate(jaxpr.eqns):
+    for i, eqn in enumerate(nodes):
         for v in eqn.outs:
             last[v] = i
-        for a in eqn.inputs:
+        for a in (*eqn.inputs, *sizes_in(tuple(eqn.params.values()))) if jaxpr.sized else eqn.inputs:
             if isinstance(a, Var):
                 last[a] = i
     for kept in (*jaxpr.outvars, *jaxpr.constvars):
         if isinstance(kept, Var):
-            last[kept] = len(jaxpr.eqns)
+            last[kept] = len(nodes)
     return last
 
 
-def _compile(jaxpr: Jaxpr, xp: Any) -> Callable[..., tuple[Any, ...]]:
+Compile = Callable[[Jaxpr, Any], Callable[..., Any]]
+
+
+def _plain(jaxpr: Jaxpr, xp: Any) -> Callable[..., tuple[Any, ...]]:
     return PythonSource(jaxpr, xp).function("program")
+
+
+_compiler: list[Compile] = [_plain]
+
+
+def compile_with(compiler: Compile) -> None:
+    """Say how the bodies of loops and branches are compiled. The NumPy backend, which lies above, registers itself."""
+    _compiler[0] = compiler
+
+
+def _compile(jaxpr: Jaxpr, xp: Any) -> Callable[..., tuple[Any, ...]]:
+    return _compiler[0](jaxpr, xp)
 
 
 compiled: WeakMemo[Callable[..., tuple[Any, ...]]] = WeakMemo(_compile)

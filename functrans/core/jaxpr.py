@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.core.avals import ShapedArray, shaped
-from functrans.core.primitive import Params, Primitive
+from functrans.core.avals import ShapedArray
+from functrans.core.primitive import Params, Primitive, Trait
 from functrans.core.trace import aval_of
+from functrans.util.cache import WeakMemo
 from functrans.util.source import Source
 
 Effects = frozenset[str]
@@ -34,10 +35,24 @@ class SizeVar(Var):
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__(shaped((), np.dtype(np.int64), "python"))
+        super().__init__(SizeAval(self))
 
     def __repr__(self) -> str:
         return f"n{id(self) % 1000}"
+
+
+class SizeAval(ShapedArray):
+    """The type of a size variable: a Python int to everything but staging, which finds the variable by it.
+
+    A function staged for types among which there are a size and arrays of that size binds a size variable of its own,
+    and a shape rule says by it that a result is the size of other results.
+    """
+
+    __slots__ = ("var",)
+
+    def __init__(self, var: SizeVar) -> None:
+        super().__init__((), np.dtype(np.int64), "python")
+        self.var = var
 
 
 class Literal:
@@ -77,9 +92,10 @@ class Jaxpr:
         constvars, consts: variables bound to arrays that belong to the function, and these arrays, held by
             reference: their contents are read when the function runs.
         effects: what running it does besides computing results.
+        sized: whether it binds size variables.
     """
 
-    __slots__ = ("__weakref__", "_memo", "consts", "constvars", "effects", "eqns", "invars", "outvars")
+    __slots__ = ("__weakref__", "_memo", "consts", "constvars", "effects", "eqns", "invars", "outvars", "sized")
 
     def __init__(
         self,
@@ -95,6 +111,9 @@ class Jaxpr:
         self.constvars = tuple(constvars)
         self.consts = tuple(consts)
         self.effects: Effects = NO_EFFECTS.union(*(e.effects for e in self.eqns)) if self.eqns else NO_EFFECTS
+        self.sized = SizeVar in {*map(type, self.invars), *map(type, self.constvars)} or any(
+            [type(out) is SizeVar for eqn in self.eqns for out in eqn.outs]
+        )
         self._memo: dict[Any, Any] = {}
 
     @property
@@ -133,6 +152,16 @@ def write_with(write: Callable[[Jaxpr], str]) -> None:
     _write = write
 
 
+def with_constant(jaxpr: Jaxpr, value: Any) -> Jaxpr:
+    """The jaxpr with a constant in the place of its first input; hoisting that gives the jaxpr itself."""
+    bound = Jaxpr(
+        jaxpr.invars[1:], jaxpr.eqns, jaxpr.outvars, (jaxpr.invars[0], *jaxpr.constvars), (value, *jaxpr.consts)
+    )
+    if not jaxpr.constvars:
+        bound._memo["hoisted"] = jaxpr
+    return bound
+
+
 def without_sources(jaxpr: Jaxpr) -> Jaxpr:
     """The jaxpr without the lines that its own equations came from, for one that serves many places."""
     return jaxpr.replace(eqns=[eqn._replace(source=None) for eqn in jaxpr.eqns])
@@ -157,11 +186,28 @@ def effects_of(prim: Primitive, params: Params) -> Effects:
     return NO_EFFECTS.union(*(sub.effects for sub in subjaxprs(eqn)))
 
 
+def axes_of(prim: Primitive, params: Params) -> frozenset[Any]:
+    """The named axes that an application computes across: its own, or those of its regions."""
+    if Trait.COLLECTIVE in prim.traits:
+        return frozenset(params["axes"])
+    if prim.kind is None:
+        return frozenset()
+    inside = [*subjaxprs(Eqn(prim, (), (), params))]
+    inside += [rules.jaxpr for rules in params.values() if isinstance(getattr(rules, "jaxpr", None), Jaxpr)]
+    return frozenset[Any]().union(*map(axes_in, inside))
+
+
+axes_in: WeakMemo[frozenset[Any]] = WeakMemo(
+    lambda jaxpr: frozenset[Any]().union(*(axes_of(eqn.prim, eqn.params) for eqn in jaxpr.eqns))
+)
+"""``axes_in(jaxpr)``: the named axes that a jaxpr computes across."""
+
+
 def dce(jaxpr: Jaxpr, keep: Sequence[bool] | None = None) -> Jaxpr:
     """The jaxpr without the equations that neither its (kept) outputs nor an effect need. Inputs stay."""
     outvars = [v for i, v in enumerate(jaxpr.outvars) if keep is None or keep[i]]
     live = {v for v in outvars if isinstance(v, Var)}
-    sized = _binds_sizes(jaxpr)
+    sized = jaxpr.sized
     eqns: list[Eqn] = []
     for eqn in reversed(jaxpr.eqns):
         if sized:
@@ -174,7 +220,7 @@ def dce(jaxpr: Jaxpr, keep: Sequence[bool] | None = None) -> Jaxpr:
         eqns.append(eqn)
         live.update(a for a in eqn.inputs if isinstance(a, Var))
         if sized:
-            live.update(_sizes_of(eqn))
+            live.update(sizes_of(eqn))
     consts = [(v, c) for v, c in zip(jaxpr.constvars, jaxpr.consts, strict=True) if v in live]
     return Jaxpr(jaxpr.invars, reversed(eqns), outvars, [v for v, _ in consts], [c for _, c in consts])
 
@@ -184,8 +230,8 @@ def used_inputs(jaxpr: Jaxpr) -> list[bool]:
     used: set[Atom] = set(jaxpr.outvars)
     for eqn in jaxpr.eqns:
         used.update(eqn.inputs)
-    if _binds_sizes(jaxpr):
-        used.update(size for eqn in jaxpr.eqns for size in _sizes_of(eqn))
+    if jaxpr.sized:
+        used.update(size for eqn in jaxpr.eqns for size in sizes_of(eqn))
         used.update([size for v in jaxpr.invars if v in used for size in sizes_in(v.aval)])
     return [v in used for v in jaxpr.invars]
 
@@ -193,28 +239,23 @@ def used_inputs(jaxpr: Jaxpr) -> list[bool]:
 def rename(jaxpr: Jaxpr, inputs: Sequence[Atom]) -> tuple[list[Eqn], list[Atom]]:
     """The equations and outputs of a jaxpr with its inputs replaced and its own variables fresh, to inline it."""
     env: dict[Var, Atom] = dict(zip(jaxpr.invars, inputs, strict=True))
-    sized = _binds_sizes(jaxpr)
 
     def read(atom: Atom) -> Atom:
         return env.get(atom, atom) if isinstance(atom, Var) else atom
 
-    def resize(value: Any) -> Any:
-        """A type or a parameter's value with the new size variables in place of the old, or with known sizes."""
-        if isinstance(value, SizeVar):
-            new = read(value)
-            return int(new.value) if isinstance(new, Literal) else new
-        if isinstance(value, ShapedArray):
-            return value.update(shape=tuple(map(resize, value.shape)))
-        return tuple(map(resize, value)) if type(value) is tuple else value
+    def extent(size: SizeVar) -> Any:
+        new = read(size)
+        return int(new.value) if isinstance(new, Literal) else new
 
     eqns = []
     for eqn in jaxpr.eqns:
         outs = tuple([SizeVar() if isinstance(out, SizeVar) else Var(out.aval) for out in eqn.outs])
         env.update(zip(eqn.outs, outs, strict=True))
-        if sized:
-            eqn = eqn._replace(params={key: resize(value) for key, value in eqn.params.items()})
+        if jaxpr.sized:
+            eqn = eqn._replace(params=resize_params(eqn.params, extent))
             for out in outs:
-                out.aval = resize(out.aval)
+                if type(out) is Var:
+                    out.aval = resize(out.aval, extent)
         eqns.append(eqn._replace(inputs=tuple(map(read, eqn.inputs)), outs=outs))
     return eqns, [read(v) for v in jaxpr.outvars]
 
@@ -228,13 +269,71 @@ def sizes_in(value: Any) -> Iterator[SizeVar]:
             yield from sizes_in(item)
 
 
-def _sizes_of(eqn: Eqn) -> Iterator[SizeVar]:
+def sizes_of(eqn: Eqn) -> Iterator[SizeVar]:
     """The size variables in the parameters of an equation and in the types of its results."""
     for value in (*eqn.params.values(), *(out.aval for out in eqn.outs)):
         yield from sizes_in(value)
 
 
-def _binds_sizes(jaxpr: Jaxpr) -> bool:
-    return any([type(v) is SizeVar for v in jaxpr.invars]) or any(
-        [type(out) is SizeVar for eqn in jaxpr.eqns for out in eqn.outs]
+Extent = Callable[[SizeVar], Any]
+
+
+def resize(value: Any, extent: Extent) -> Any:
+    """A type or a parameter's value with other size variables, or numbers, in place of its size variables."""
+    if isinstance(value, SizeVar):
+        return extent(value)
+    if isinstance(value, ShapedArray):
+        if not any([isinstance(d, SizeVar) for d in value.shape]):
+            return value
+        return value.update(shape=tuple([extent(d) if isinstance(d, SizeVar) else d for d in value.shape]))
+    return tuple([resize(item, extent) for item in value]) if type(value) is tuple else value
+
+
+def resize_params(params: Params, extent: Extent) -> Params:
+    """The parameters of an equation with other sizes."""
+    return {key: resize(value, extent) for key, value in params.items()}
+
+
+def result_avals(jaxpr: Jaxpr, avals: Sequence[ShapedArray]) -> list[ShapedArray]:
+    """The types of a jaxpr's results for operands of given types, which may have other sizes than its inputs say.
+
+    Sizes that the jaxpr finds itself are as it calls them.
+    """
+    if not jaxpr.sized:
+        return list(jaxpr.out_avals)
+    known: dict[SizeVar, Any] = {}
+    for var, aval in zip(jaxpr.invars, avals, strict=True):
+        if isinstance(var, SizeVar) and isinstance(aval, SizeAval):
+            known[var] = aval.var
+    for var, aval in zip(jaxpr.invars, avals, strict=True):
+        for mine, given in zip(var.aval.shape, aval.shape, strict=False):
+            if isinstance(mine, SizeVar):
+                known.setdefault(mine, given)
+    return [
+        known[a.var].aval
+        if isinstance(a, SizeAval) and isinstance(known.get(a.var), SizeVar)
+        else resize(a, lambda size: known.get(size, size))
+        for a in jaxpr.out_avals
+    ]
+
+
+def result_vars(avals: Sequence[ShapedArray]) -> tuple[Var, ...]:
+    """Variables for the results of an equation. The sizes that its operation finds are new with each equation."""
+    found = {a.var: SizeVar() for a in avals if type(a) is SizeAval}
+    if not found:
+        return tuple([Var(aval) for aval in avals])
+    return tuple(
+        [found[a.var] if type(a) is SizeAval else Var(resize(a, lambda size: found.get(size, size))) for a in avals]
+    )
+
+
+def differ(a: ShapedArray, b: ShapedArray) -> bool:
+    """Whether two types differ in shape or dtype, where sizes of different jaxprs may be one."""
+    if a.dtype != b.dtype or len(a.shape) != len(b.shape):
+        return True
+    return any(
+        [
+            m != n and not (isinstance(m, SizeVar) or isinstance(n, SizeVar))
+            for m, n in zip(a.shape, b.shape, strict=True)
+        ]
     )

@@ -132,6 +132,8 @@ class Primitive:
             ``argmax argmin`` for the place of an extremum.
         specialize: ``specialize(xp, avals, **params)`` gives a callable of the arrays alone, where knowing the
             static parts makes a faster one than ``impl``.
+        inline: for calls, what they may be replaced by once no transformation follows: ``inline(inputs, **params)`` gives
+            a jaxpr and its inputs, or None.
         split: for regions, the known/unknown split (see ``interpreters.split``).
         linearize: ``linearize(primals, live, **params)`` gives results and a ``Linear`` map, for operations that carry
             a reverse rule of the user's, which runs on the actual values.
@@ -157,6 +159,7 @@ class Primitive:
     kind: Kind | None = None
     index: Callable[..., Source] | None = None
     monoid: str | None = None
+    inline: Callable[..., Any] | None = None
     specialize: Callable[..., Callable[..., Any]] | None = None
     split: Callable[..., Any] | None = None
     linearize: Callable[..., Any] | None = None
@@ -242,6 +245,8 @@ class Trait:
     REDUCTION = "reduction"
     CUMULATIVE = "cumulative"
     """A running reduction along an axis."""
+    COMPOUND = "compound"
+    """The implementation makes the very calls that the decomposition is written in."""
     COSTLY = "costly"
     """Better saved than computed a second time."""
     COLLECTIVE = "collective"

@@ -7,16 +7,34 @@ from typing import Any
 
 import numpy as np
 
+from functrans import errors
 from functrans.core.avals import ShapedArray
-from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var, dce, effects_of
+from functrans.core.jaxpr import (
+    Atom,
+    Eqn,
+    Jaxpr,
+    Literal,
+    SizeAval,
+    SizeVar,
+    Var,
+    dce,
+    effects_of,
+    resize,
+    resize_params,
+    result_vars,
+)
 from functrans.core.primitive import Params, Primitive, leaked
 from functrans.core.trace import Trace, Tracer, aval_of, current_source, current_trace, reset_trace, set_trace
 
 
 class JaxprTrace(Trace):
-    """Records operations. Every operation is recorded, also one on constants alone."""
+    """Records operations. Every operation is recorded, also one on constants alone.
 
-    __slots__ = ("constants", "eqns", "fixed", "name")
+    ``sizes`` leads from a size variable to this trace's own, which stands for it here; ``sizing`` says whether there
+    are any, here or around. ``handed`` are the containers that callbacks were given to write to.
+    """
+
+    __slots__ = ("constants", "eqns", "fixed", "handed", "name", "sizes", "sizing")
 
     def __init__(self, parent: Trace | None, name: str = "function") -> None:
         super().__init__(parent)
@@ -24,10 +42,47 @@ class JaxprTrace(Trace):
         self.eqns: list[Eqn] = []
         self.constants: dict[int, tuple[Var, Any]] = {}
         self.fixed: dict[Atom, Any] = {}
+        self.handed: list[Any] = []
+        self.sizes: dict[SizeVar, SizeVar] = {}
+        while parent is not None and not isinstance(parent, JaxprTrace):
+            parent = parent.parent
+        self.sizing: bool = parent is not None and parent.sizing
 
     def input(self, aval: ShapedArray) -> Tracer:
         """A tracer for an input."""
         return Tracer(self, aval, Var(aval))
+
+    def inputs(self, avals: Sequence[ShapedArray]) -> list[Tracer]:
+        """Tracers for inputs. Where there is a size among them, the types of the others may refer to it."""
+        own: dict[SizeVar, SizeVar] = {}
+        firsts: dict[int, SizeVar] = {}
+        for i, aval in enumerate(avals):
+            if type(aval) is SizeAval and aval.var not in own:
+                own[aval.var] = firsts[i] = self._own(SizeVar())
+        if not own and not self.sizing:
+            return [Tracer(self, aval, Var(aval)) for aval in avals]
+        made = []
+        for i, aval in enumerate(avals):
+            var: Var = firsts[i] if i in firsts else Var(resize(aval, lambda size: own.get(size) or self.size(size)))
+            if type(var.aval) is SizeAval and i not in firsts:
+                var = Var(aval.update())
+            made.append(Tracer(self, var.aval, var))
+        return made
+
+    def _own(self, size: SizeVar) -> SizeVar:
+        self.sizes[size] = size
+        self.sizing = True
+        return size
+
+    def size(self, size: SizeVar) -> SizeVar:
+        """This trace's variable for a size; one that an enclosing trace knows becomes a constant."""
+        own = self.sizes.get(size)
+        if own is None:
+            tracer = size_tracer(size, self.parent)
+            own = self._own(SizeVar())
+            self.sizes[size] = own
+            self.constants[id(tracer)] = (own, tracer)
+        return own
 
     def atom(self, value: Any) -> Atom:
         """The variable or literal that stands for a value in the jaxpr."""
@@ -43,7 +98,12 @@ class JaxprTrace(Trace):
                 return Literal(value, aval)
         elif value._trace.ended:
             raise leaked(value, f"the traced function {self.name!r}")
-        var = Var(aval_of(value))
+        if self.sizing and isinstance(value, Tracer):
+            if type(value.aval) is SizeAval:
+                return self.size(value.aval.var)
+            var = Var(resize(value.aval, self.size))
+        else:
+            var = Var(aval_of(value))
         self.constants[id(value)] = (var, value)
         return var
 
@@ -61,12 +121,21 @@ class JaxprTrace(Trace):
             more, params = prim.stage([aval_of(a) for a in args], params)
             args = [*more, *args]
         atoms = tuple([self.atom(a) for a in args])
+        if self.sizing:
+            params = resize_params(params, self.size)
         result = prim.shape(*[a.aval for a in atoms], **params)
-        avals = result if prim.multiple else [result]
-        outs = tuple([Var(aval) for aval in avals])
+        outs = self.results(result) if prim.multiple else (Var(result),)
         self.eqns.append(Eqn(prim, atoms, outs, params, current_source(), effects_of(prim, params)))
         tracers = [Tracer(self, v.aval, v) for v in outs]
         return tracers if prim.multiple else tracers[0]
+
+    def results(self, avals: Sequence[ShapedArray]) -> tuple[Var, ...]:
+        """Variables for results of these types, whose new sizes are known from here on."""
+        outs = result_vars(avals)
+        for var in outs:
+            if type(var) is SizeVar:
+                self._own(var)
+        return outs
 
     def origin(self, tracer: Tracer) -> str:
         for eqn in self.eqns:
@@ -82,6 +151,24 @@ class JaxprTrace(Trace):
         return dce(
             Jaxpr([t.payload for t in inputs], self.eqns, outvars, [v for v, _ in constants], [c for _, c in constants])
         )
+
+
+def hand_over(containers: Sequence[Any]) -> None:
+    """Say that a callback has containers, so that what they hold is no part of what is being traced."""
+    trace = current_trace()
+    while trace is not None and containers:
+        if isinstance(trace, JaxprTrace):
+            trace.handed.extend(containers)
+        trace = trace.parent
+
+
+def size_tracer(size: SizeVar, trace: Trace | None) -> Tracer:
+    """The tracer of a size variable that a trace or one around it knows."""
+    while trace is not None:
+        if isinstance(trace, JaxprTrace) and trace.sizes.get(size) is size:
+            return Tracer(trace, size.aval, size)
+        trace = trace.parent
+    raise errors.JaxprError("a type or a parameter refers to a size variable that no enclosing function binds")
 
 
 class PartialTrace(JaxprTrace):
@@ -112,7 +199,7 @@ class PartialTrace(JaxprTrace):
         assert prim.split is not None
         atoms = tuple([a.payload if u else Var(aval_of(a)) for a, u in zip(args, unknown, strict=True)])
         found = prim.shape(*[a.aval for a in atoms], **params)
-        outs = tuple([Var(aval) for aval in (found if prim.multiple else [found])])
+        outs = self.results(found) if prim.multiple else (Var(found),)
         parts = prim.split(Eqn(prim, atoms, outs, params, current_source(), effects_of(prim, params)), unknown)
         values = {atom: a for atom, a, u in zip(atoms, args, unknown, strict=True) if not u}
         token = set_trace(self.parent)
@@ -125,7 +212,7 @@ class PartialTrace(JaxprTrace):
             reset_trace(token)
         for eqn in parts.unknown:
             inputs = tuple([self.atom(values[a]) if a in values else a for a in eqn.inputs])
-            self.eqns.append(eqn._replace(inputs=inputs))
+            self.eqns.append(eqn._replace(inputs=inputs, effects=effects_of(eqn.prim, eqn.params)))
         return [values[v] if v in values else Tracer(self, v.aval, v) for v in outs]
 
 
@@ -135,7 +222,7 @@ def stage(f: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], name: s
     Arrays and tracers of enclosing transformations that ``f`` closes over become the constants of the jaxpr.
     """
     trace = JaxprTrace(current_trace(), name)
-    inputs = [trace.input(aval) for aval in avals]
+    inputs = trace.inputs(avals)
     token = set_trace(trace)
     try:
         outputs = f(*inputs)

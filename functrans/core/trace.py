@@ -67,8 +67,12 @@ class Trace:
         """The concrete value which ``use`` cannot do without; ``error`` where there is none."""
         raise error(
             f"{use} needs the contents of a traced value of type {tracer.aval}, which it does not have while its "
-            f"function is being traced. {tracer.describe_origin()}{_MENDS.get(error, '')}"
+            f"function is being traced. {tracer.describe_origin()}{self.mend(error)}"
         )
+
+    def mend(self, error: type[errors.ConcretizationError]) -> str:
+        """What to write instead of what needs a value, for error messages."""
+        return _MENDS.get(error, "")
 
 
 _MENDS: dict[type[errors.ConcretizationError], str] = {
@@ -166,6 +170,10 @@ class ArrayOperators:
     """The methods and operators of tracers. ``functrans.numpy`` fills them in (the one sanctioned late binding)."""
 
     __slots__ = ()
+
+
+AS_TEXT = "the format "
+"""How a use begins that makes a message of a value, and so loses no derivative."""
 
 
 class Tracer(ArrayOperators):
@@ -276,7 +284,7 @@ class Tracer(ArrayOperators):
         """Formatted for a message: the value where it is known, which is no way for a derivative to get lost."""
         if not spec:
             return str(self)
-        return format(self._concrete(errors.TracerConversionError, f"the format {spec!r}"), spec)
+        return format(self._concrete(errors.TracerConversionError, f"{AS_TEXT}{spec!r}"), spec)
 
     def __repr__(self) -> str:
         value = self._trace.concrete(self)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.evaluate import evaluate
-from functrans.core.jaxpr import Jaxpr
-from functrans.core.primitive import BatchAxis, Params, Primitive, Trait
+from functrans.core.jaxpr import Jaxpr, axes_of, effects_of, sizes_in, with_constant
+from functrans.core.primitive import PER_EXAMPLE, BatchAxis, Params, Primitive, Trait
 from functrans.core.stage import stage
 from functrans.core.structural import broadcast, convert, move_axis
-from functrans.core.trace import Trace, Tracer, aval_of, current_trace, known, reset_trace, set_trace
+from functrans.core.trace import Trace, Tracer, aval_of, current_trace, known, reset_trace, running, set_trace
 from functrans.util.cache import WeakMemo
 
 Dims = Sequence[int | None]
@@ -58,7 +60,7 @@ class BatchTrace(Trace):
         arrays, dims = zip(*map(self.batched, args), strict=True) if args else ((), ())
         token = set_trace(self.parent)
         try:
-            if all(d is None for d in dims):
+            if all(d is None for d in dims) and not self._concerned(prim, args, params):
                 return prim.bind(*arrays, **params)
             avals = [aval_of(a) for a in args]
             if Trait.ELEMENTWISE in prim.traits and any(
@@ -70,15 +72,53 @@ class BatchTrace(Trace):
             outs, out_dims = prim.rule("batch")(self.axis, arrays, dims, **params)
         finally:
             reset_trace(token)
+        if prim.multiple and result is not None:
+            # A size that the operation finds is known by the batch.
+            result = [None if any(True for _ in sizes_in(a)) else a for a in result]
         if prim.multiple:
             return [self.lift(*out) for out in zip(outs, out_dims, result or [None] * len(outs), strict=True)]
         return self.lift(outs, out_dims, result)
+
+    def _concerned(self, prim: Primitive, args: Sequence[Any], params: Params) -> bool:
+        """Whether an operation depends on the batch though none of its operands does.
+
+        An effect happens for each example, and a collective counts them.
+        """
+        name = self.axis.name
+        if prim.kind in (None, "library"):
+            return Trait.COLLECTIVE in prim.traits and name in params["axes"]
+        if prim.stage is not None:
+            with running(self):
+                _, params = prim.stage([aval_of(a) for a in args], params)
+        if not self.axis.directions and effects_of(prim, params) & PER_EXAMPLE:
+            return True
+        return name is not None and name in axes_of(prim, params)
+
+    def need(self, tracer: Tracer, error: Any, use: str) -> Any:
+        array, dim = tracer.payload
+        if dim is None and isinstance(array, Tracer):
+            return array._trace.need(array, error, use)
+        return super().need(tracer, error, use)
 
     def origin(self, tracer: Tracer) -> str:
         array = tracer.payload[0]
         if isinstance(array, Tracer):
             return array._trace.origin(array)
         return f"It is one example of a batch of shape {aval_of(array).shape} under vmap."
+
+
+def named_axes() -> tuple[tuple[Any, Any], ...]:
+    """The named axes of the transformations that are running, innermost first, with their extents.
+
+    What a function is traced to may depend on them, so that they belong to the keys of caches.
+    """
+    trace = current_trace()
+    found: dict[Any, Any] = {}
+    while trace is not None:
+        if isinstance(trace, BatchTrace) and trace.axis.name is not None:
+            found.setdefault(trace.axis.name, trace.axis.size)
+        trace = trace.parent
+    return tuple(found.items())
 
 
 def example_aval(aval: ShapedArray, dim: int) -> ShapedArray:
@@ -123,12 +163,13 @@ def materialize(axis: BatchAxis, array: Any, dim: int | None, to: int = 0) -> An
 
 
 def _batch_jaxpr(
-    jaxpr: Jaxpr, axis: BatchAxis, batched: tuple[bool, ...], force: tuple[bool, ...] | bool
+    jaxpr: Jaxpr, axis: BatchAxis, batched: tuple[bool, ...], force: tuple[bool, ...] | bool, masked: bool
 ) -> tuple[Jaxpr, tuple[bool, ...]]:
     batched_out: list[bool] = []
 
     def f(*args: Any) -> list[Any]:
-        trace = BatchTrace(current_trace(), axis)
+        live, args = (args[0], args[1:]) if masked else (None, args)
+        trace = BatchTrace(current_trace(), axis._replace(live=live))
         token = set_trace(trace)
         try:
             inputs = [trace.lift(a, 0, v.aval) if b else a for a, b, v in zip(args, batched, jaxpr.invars, strict=True)]
@@ -141,6 +182,8 @@ def _batch_jaxpr(
         return [materialize(axis, x, d) if b else x for (x, d), b in zip(pairs, batched_out, strict=True)]
 
     avals = [shaped((axis.size, *a.shape), a.dtype) if b else a for a, b in zip(jaxpr.in_avals, batched, strict=True)]
+    if masked:
+        avals.insert(0, shaped((axis.size,), np.dtype(bool)))
     return stage(f, avals, "vmap"), tuple(batched_out)
 
 
@@ -154,11 +197,17 @@ def batch_jaxpr(
 
     Args:
         jaxpr: a jaxpr without constants.
-        axis: the mapped axis.
+        axis: the mapped axis. Where it says which examples are live, and the jaxpr has effects, that becomes a constant
+            of the result.
         batched: which inputs have it.
         force: which outputs must have it.
 
     Returns:
         The jaxpr, and which of its outputs have the axis.
     """
-    return _memo(jaxpr, axis, tuple(batched), force if isinstance(force, bool) else tuple(force))
+    force = force if isinstance(force, bool) else tuple(force)
+    live, axis = axis.live, axis._replace(live=None)
+    if live is None or not jaxpr.effects & PER_EXAMPLE:
+        return _memo(jaxpr, axis, tuple(batched), force, False)
+    mapped, batched_out = _memo(jaxpr, axis, tuple(batched), force, True)
+    return with_constant(mapped, live), batched_out

@@ -16,11 +16,11 @@ import numpy as np
 
 from functrans import errors
 from functrans.core.avals import ShapedArray
-from functrans.core.evaluate import PythonSource, evaluate
+from functrans.core.evaluate import PythonSource, evaluate, extent_of
 from functrans.core.finite import check_forward, in_backward_pass, is_debugging
-from functrans.core.jaxpr import Jaxpr, without_sources
+from functrans.core.jaxpr import Jaxpr, SizeVar, resize_params, sizes_in, without_sources
 from functrans.core.primitive import Params, Primitive, Undefined, Zero, array_module
-from functrans.core.stage import stage
+from functrans.core.stage import size_tracer, stage
 from functrans.core.structural import add, instantiate
 from functrans.core.trace import (
     Trace,
@@ -59,6 +59,17 @@ class Linear:
         raise NotImplementedError
 
 
+def _of_sizes(prim: Primitive, params: Params, sizes: Sequence[SizeVar]) -> Callable[..., Any]:
+    """The JVP rule of an operation whose sizes are its first operands."""
+    n = len(sizes)
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        own = dict(zip(sizes, map(extent_of, primals[:n]), strict=True))
+        return prim.rule("jvp")(primals[n:], tangents[n:], **resize_params(params, own.__getitem__))
+
+    return jvp
+
+
 class Derived(Linear):
     """The linear map of one primitive for one signature, derived from its JVP and transpose rules.
 
@@ -66,10 +77,18 @@ class Derived(Linear):
         out_avals: the avals of the results.
         live_out: which results have a tangent.
         captured: which operands are residuals.
+        sizes: the size variables that the types of the operands and the parameters refer to, which come before the
+            operands.
         unknown: the jaxpr from residuals and tangents to tangents.
     """
 
     def __init__(self, prim: Primitive, params: Params, avals: Sequence[ShapedArray], live: Sequence[bool]) -> None:
+        self.sizes = tuple(dict.fromkeys(sizes_in((*params.values(), *avals))))
+        if self.sizes:
+            params, operation = {}, _of_sizes(prim, params, self.sizes)
+            avals, live = [*(s.aval for s in self.sizes), *avals], [*[False] * len(self.sizes), *live]
+        else:
+            operation = prim.rule("jvp")
         n = len(avals)
         counts: list[int] = []
         live_out: list[bool] = []
@@ -77,7 +96,7 @@ class Derived(Linear):
         def jvp(*args: Any) -> list[Any]:
             given = iter(args[n:])
             tangents = [next(given) if a else Zero(v.tangent()) for a, v in zip(live, avals, strict=True)]
-            outs, outs_t = prim.rule("jvp")(args[:n], tangents, **params)
+            outs, outs_t = operation(args[:n], tangents, **params)
             if not prim.multiple:
                 outs, outs_t = [outs], [outs_t]
             live_out[:] = [not isinstance(t, Zero) for t in outs_t]
@@ -244,6 +263,8 @@ class LinearizeTrace(Trace):
             avals.append(aval)
         if not slots:
             return self.below(prim, primals, params)
+        if prim.effects is not None and prim.kind == "custom" and prim.linearize is None:
+            return self._effect(prim, primals, params)
         if prim.linearize is not None:
             return self._linearize(prim, primals, params, [k < 0 for k in key[1:]], slots)
         if params:
@@ -256,6 +277,8 @@ class LinearizeTrace(Trace):
         if not entry.any_live_out:
             return self.below(prim, primals, params)
         parent = self.parent
+        if entry.sizes:
+            primals = [*[size_tracer(size, parent) for size in entry.sizes], *primals]
         if parent is None:
             for i in entry.captured_constants:
                 primals[i] = self.protect(primals[i])
@@ -317,6 +340,14 @@ class LinearizeTrace(Trace):
             reset_trace(token)
         source = current_source() if self.record_sources else None
         return self._outputs(linear, (), slots, values, live_out, source)
+
+    def _effect(self, prim: Primitive, primals: Sequence[Any], params: Params) -> Any:
+        """An operation that does something and has no derivative, as its rule says: with primal values, now."""
+        token = set_trace(self.parent)
+        try:
+            return prim.rule("jvp")(primals, [Zero(aval_of(p).tangent()) for p in primals], **params)[0]
+        finally:
+            reset_trace(token)
 
     def below(self, prim: Primitive, primals: Sequence[Any], params: Params) -> Any:
         """An operation on constants, run under the parent."""

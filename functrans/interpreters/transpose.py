@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var
+from functrans.core.avals import ShapedArray
+from functrans.core.evaluate import extent_of, sized
+from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var, resize
 from functrans.core.primitive import Undefined, Zero
 from functrans.core.stage import stage
 from functrans.core.structural import add, convert, instantiate
@@ -38,8 +40,14 @@ def backward_pass(jaxpr: Jaxpr, args: Sequence[Any], cotangents: Sequence[Any]) 
         else:
             env[var] = arg
 
+    def known(aval: ShapedArray) -> ShapedArray:
+        """A type with its sizes as they are at hand."""
+        return resize(aval, lambda size: extent_of(env[size])) if jaxpr.sized else aval
+
     pending: list[Eqn] = []
     for eqn in jaxpr.eqns:
+        if jaxpr.sized:
+            eqn = sized(eqn, env)
         if linear.isdisjoint(eqn.inputs):
             inputs = [a.value if isinstance(a, Literal) else env[a] for a in eqn.inputs]
             with source_context(eqn.source):
@@ -58,11 +66,14 @@ def backward_pass(jaxpr: Jaxpr, args: Sequence[Any], cotangents: Sequence[Any]) 
         if all(ct is None for ct in given):
             continue
         operands = [
-            a.value if isinstance(a, Literal) else Undefined(a.aval) if a in linear else env[a] for a in eqn.inputs
+            a.value if isinstance(a, Literal) else Undefined(known(a.aval)) if a in linear else env[a]
+            for a in eqn.inputs
         ]
         with source_context(eqn.source):
             if eqn.prim.multiple:
-                full = [Zero(o.aval.cotangent()) if ct is None else ct for ct, o in zip(given, eqn.outs, strict=True)]
+                full = [
+                    Zero(known(o.aval).cotangent()) if ct is None else ct for ct, o in zip(given, eqn.outs, strict=True)
+                ]
                 results = eqn.prim.rule("transpose")(full, *operands, **eqn.params)
             else:
                 results = eqn.prim.rule("transpose")(given[0], *operands, **eqn.params)
@@ -86,6 +97,12 @@ def _transpose_jaxpr(
     def f(*args: Any) -> list[Any]:
         values, given = iter(args[: len(known)]), iter(args[len(known) :])
         operands = [Undefined(v.aval) if lin else next(values) for v, lin in zip(jaxpr.invars, linear, strict=True)]
+        if jaxpr.sized:
+            env = dict(zip(known, args, strict=False))
+            operands = [
+                Undefined(resize(x.aval, lambda size: extent_of(env[size]))) if isinstance(x, Undefined) else x
+                for x in operands
+            ]
         cts = [next(given) if a else None for a in live]
         outs = [
             fit_cotangent(ct, v)
@@ -93,10 +110,8 @@ def _transpose_jaxpr(
             if lin
         ]
         if force:
-            targets = [v for v, lin in zip(jaxpr.invars, linear, strict=True) if lin]
-            outs = [
-                instantiate(Zero(v.aval.cotangent())) if ct is None else ct for ct, v in zip(outs, targets, strict=True)
-            ]
+            targets = [x.aval.cotangent() for x in operands if isinstance(x, Undefined)]
+            outs = [instantiate(Zero(a)) if ct is None else ct for ct, a in zip(outs, targets, strict=True)]
         live_out[:] = [ct is not None for ct in outs]
         return [ct for ct in outs if ct is not None]
 

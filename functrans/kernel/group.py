@@ -420,9 +420,10 @@ def _replace(stages: Sequence[Stage], old: Expr, new: Expr) -> None:
 
 
 def _plain(position: Position, shape: Sequence[int]) -> bool:
-    """Whether the elements of an array are each stood upon once, in the order of the axes."""
+    """Whether a position runs over all elements of an array, each once."""
     axes = [i.axis for i, n in zip(position, shape, strict=True) if n != 1]
-    return None not in axes and len(set(axes)) == len(axes)
+    whole = all(a is not None and a.extent == n for a, n in zip(axes, [n for n in shape if n != 1], strict=True))
+    return whole and len(set(axes)) == len(axes)
 
 
 def reduced_axes(eqn: Eqn) -> tuple[int, ...]:

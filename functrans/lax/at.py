@@ -281,14 +281,15 @@ class _Place:
     def filled(self, out: Any, fill_value: Any) -> Any:
         """What was read, with ``fill_value`` in place of what is out of bounds."""
         aval = aval_of(out)
-        fill = _default_fill(aval.dtype) if fill_value is None else fill_value
+        fill = default_fill(aval.dtype) if fill_value is None else fill_value
         fill = fitted("get", fill, aval, (), False)
         valid = inside(self.arrays, self.extents)
         kept = len(self.inner_shape) - len(self.axes)
         return select(beside(valid, kept - self.at), out, fill)
 
 
-def _default_fill(dtype: dtypes.DType) -> Any:
+def default_fill(dtype: dtypes.DType) -> Any:
+    """What stands for an element that is read out of bounds."""
     kind = dtypes.kind(dtype)
     if kind in "fc":
         return dtype.type(float("nan"))
@@ -333,7 +334,7 @@ def _unknown_mask(idx: Any) -> Any:
     """The index where it is a mask whose contents are not known while tracing, else None."""
     if isinstance(idx, tuple) and len(idx) == 1:
         (idx,) = idx
-    if isinstance(idx, Tracer) and idx.aval.dtype.kind == "b" and idx.trace.concrete(idx) is None:
+    if isinstance(idx, Tracer) and idx.aval.dtype.kind == "b" and idx._trace.concrete(idx) is None:
         return idx
     return None
 

@@ -23,6 +23,7 @@ from functrans.core.trace import aval_of
 from functrans.lax.arithmetic import mul
 from functrans.lax.families import tangent_rules
 from functrans.lax.movement import reshape, squeeze
+from functrans.lax.precision import PrecisionLike, check_precision
 from functrans.lax.static import normalize_axis
 
 Axes = tuple[int, ...]
@@ -340,6 +341,7 @@ def dot_general(
     x: Any,
     y: Any,
     dimension_numbers: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]],
+    precision: PrecisionLike = None,
     preferred_element_type: Any = None,
 ) -> Any:
     """The sum of products of two arrays over paired axes, for each position along shared axes.
@@ -349,6 +351,7 @@ def dot_general(
         y: the right operand (rhs), of the same dtype: any, also bool (where sum is *or* and product is *and*).
         dimension_numbers: ``((lhs_contract, rhs_contract), (lhs_batch, rhs_batch))``. Contracted axes are paired
             and summed over; batch axes are paired and kept.
+        precision: accepted, see ``Precision``; products are computed in full.
         preferred_element_type: a dtype in which products are formed and summed, and which the result has. A
             narrower one than the operands' only rounds the result.
 
@@ -363,9 +366,11 @@ def dot_general(
     >>> x, y = np.ones((8, 2, 3)), np.ones((8, 3, 4))
     >>> dot_general(x, y, (((2,), (1,)), ((0,), (0,)))).shape
     (8, 2, 4)
-    >>> dot_general(np.array([100, 100], np.int8), np.array([2, 2], np.int8), (((0,), (0,)), ((), ())), np.int32)
+    >>> dot_general(np.array([100, 100], np.int8), np.array([2, 2], np.int8), (((0,), (0,)), ((), ())), None, np.int32)
     np.int32(400)
     """
+    if precision is not None:
+        check_precision("dot_general", precision)
     x, y = strong(x), strong(y)
     xa, ya = aval_of(x), aval_of(y)
     (lc, rc), (lb, rb) = dimension_numbers
@@ -445,7 +450,7 @@ def _broadcast_matmul(x: Any, y: Any) -> Any:
     return transpose(out, [order.index(a) for a in (*range(len(loops)), n, m)])
 
 
-def batch_matmul(x: Any, y: Any) -> Any:
+def batch_matmul(x: Any, y: Any, precision: PrecisionLike = None) -> Any:
     """The matrix product of two stacks of matrices with the same leading axes, which do not broadcast.
 
     >>> batch_matmul(np.ones((5, 2, 3)), np.ones((5, 3, 4))).shape
@@ -456,10 +461,11 @@ def batch_matmul(x: Any, y: Any) -> Any:
         raise errors.ShapeError(
             f"batch_matmul: shapes {xs} and {ys} must agree in all axes but the last two; matmul broadcasts"
         )
+    check_precision("batch_matmul", precision)
     return matmul(x, y)
 
 
-def dot(x: Any, y: Any, preferred_element_type: Any = None) -> Any:
+def dot(x: Any, y: Any, precision: PrecisionLike = None, preferred_element_type: Any = None) -> Any:
     """NumPy's ``dot``: the sum over the last axis of x and the last but one of y, or the only one of a 1-d y.
 
     With a 0-d operand it is the elementwise product. Up to two axes it equals ``np.dot`` to the last bit where
@@ -467,7 +473,7 @@ def dot(x: Any, y: Any, preferred_element_type: Any = None) -> Any:
 
     Args:
         x, y: arrays of one dtype.
-        preferred_element_type: as in `dot_general`.
+        precision, preferred_element_type: as in `dot_general`.
 
     Returns:
         An array whose axes are those of x that remain, then those of y.
@@ -477,6 +483,7 @@ def dot(x: Any, y: Any, preferred_element_type: Any = None) -> Any:
     >>> dot(np.ones((2, 3)), np.ones((5, 3, 4))).shape
     (2, 5, 4)
     """
+    check_precision("dot", precision)
     x, y = strong(x), strong(y)
     xs, ys = aval_of(x).shape, aval_of(y).shape
     if not xs or not ys:
@@ -489,7 +496,7 @@ def dot(x: Any, y: Any, preferred_element_type: Any = None) -> Any:
             f"dot: shapes {xs} and {ys} do not fit: the last axis of the first operand has extent {xs[-1]}, axis {row} "
             f"of the second has {ys[row]}"
         )
-    return dot_general(x, y, (((len(xs) - 1,), (row,)), ((), ())), preferred_element_type)
+    return dot_general(x, y, (((len(xs) - 1,), (row,)), ((), ())), None, preferred_element_type)
 
 
 def tensordot(x: Any, y: Any, axes: int | tuple[Any, Any] = 2) -> Any:

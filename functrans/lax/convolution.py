@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from functrans import errors
+from functrans.core import dtypes
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined
-from functrans.core.structural import move_axis, transpose
+from functrans.core.structural import convert, move_axis, transpose
 from functrans.core.trace import aval_of
 from functrans.lax.convolution_impl import conv_impl, dilated, out_extent
 from functrans.lax.families import tangent_rules
 from functrans.lax.movement import reshape, rev
+from functrans.lax.precision import PrecisionLike, check_precision
 
 Ints = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
@@ -292,6 +294,8 @@ def conv_general_dilated(
     dimension_numbers: Any = None,
     feature_group_count: int = 1,
     batch_group_count: int = 1,
+    precision: PrecisionLike = None,
+    preferred_element_type: Any = None,
 ) -> Any:
     """The correlation of a batch of images with kernels; the kernels are not reversed.
 
@@ -313,6 +317,9 @@ def conv_general_dilated(
             channels it is a depthwise convolution.
         batch_group_count: into how many groups the batch and the output channels are divided; the result's batch has
             ``batch // groups`` images. It is what derivatives of grouped convolutions are made of.
+        precision: accepted, see ``Precision``; products are computed in full.
+        preferred_element_type: a dtype in which products are formed and summed, and which the result has. A narrower
+            one than the operands' only rounds the result.
 
     Returns:
         An array in the layout of the result. Half precision is summed in single precision and rounded once.
@@ -327,6 +334,7 @@ def conv_general_dilated(
            [42., 50.]])
     """
     name = "conv_general_dilated"
+    check_precision(name, precision)
     xa, wa = aval_of(lhs), aval_of(rhs)
     numbers = conv_dimension_numbers(xa.shape, wa.shape, dimension_numbers)
     rank = xa.ndim - 2
@@ -356,6 +364,9 @@ def conv_general_dilated(
         )
     if xa.dtype != wa.dtype:
         raise errors.DTypeError(f"{name}: images of type {xa} and kernels of type {wa} must have one dtype")
+    if preferred_element_type is not None:
+        wide = dtypes.result_type(xa.dtype, dtypes.canonical(np.dtype(preferred_element_type)))
+        x, w = convert(x, wide), convert(w, wide)
     g = f * b
     if f > 1:
         x = move_axis(reshape(x, (batch, f, inner, *image)), 1, 0)
@@ -365,27 +376,53 @@ def conv_general_dilated(
     out = conv_p.bind(x, w, strides=strides, padding=pads, lhs_dilation=spread, rhs_dilation=apart)
     space = aval_of(out).shape[3:]
     out = reshape(move_axis(out, 0, 1) if g > 1 else out, (batch // b, features, *space))
+    out = out if preferred_element_type is None else convert(out, preferred_element_type)
     return transpose(out, [numbers.out_spec.index(a) for a in range(rank + 2)])
 
 
-def conv(lhs: Any, rhs: Any, window_strides: Any, padding: Any) -> Any:
+def conv(
+    lhs: Any,
+    rhs: Any,
+    window_strides: Any,
+    padding: Any,
+    precision: PrecisionLike = None,
+    preferred_element_type: Any = None,
+) -> Any:
     """`conv_general_dilated` of images ``(batch, channel, *space)`` with kernels ``(out channel, channel, *space)``.
 
     >>> conv(np.ones((1, 2, 5)), np.ones((3, 2, 3)), 1, "SAME").shape
     (1, 3, 5)
     """
-    return conv_general_dilated(lhs, rhs, window_strides, padding)
+    return conv_general_dilated(
+        lhs, rhs, window_strides, padding, precision=precision, preferred_element_type=preferred_element_type
+    )
 
 
 def conv_with_general_padding(
-    lhs: Any, rhs: Any, window_strides: Any, padding: Any, lhs_dilation: Any = None, rhs_dilation: Any = None
+    lhs: Any,
+    rhs: Any,
+    window_strides: Any,
+    padding: Any,
+    lhs_dilation: Any = None,
+    rhs_dilation: Any = None,
+    precision: PrecisionLike = None,
+    preferred_element_type: Any = None,
 ) -> Any:
     """`conv` with dilations.
 
     >>> conv_with_general_padding(np.ones((1, 1, 5)), np.ones((1, 1, 2)), 1, [(0, 0)], rhs_dilation=2).shape
     (1, 1, 3)
     """
-    return conv_general_dilated(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation)
+    return conv_general_dilated(
+        lhs,
+        rhs,
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )
 
 
 def conv_transpose(
@@ -396,6 +433,8 @@ def conv_transpose(
     rhs_dilation: Any = None,
     dimension_numbers: Any = None,
     transpose_kernel: bool = False,
+    precision: PrecisionLike = None,
+    preferred_element_type: Any = None,
 ) -> Any:
     """The transposed ("fractionally strided") convolution, which enlarges images by its strides.
 
@@ -409,6 +448,7 @@ def conv_transpose(
         dimension_numbers: the layouts, see `conv_dimension_numbers`.
         transpose_kernel: whether to reverse the kernels in space and exchange their two channel axes: the result is
             then the derivative of the convolution with these kernels with respect to its images.
+        precision, preferred_element_type: as in `conv_general_dilated`.
 
     >>> conv_transpose(np.ones((1, 4, 2)), np.ones((3, 2, 5)), 2, "SAME").shape
     (1, 8, 5)
@@ -438,4 +478,14 @@ def conv_transpose(
         rhs = rev(rhs, numbers.rhs_spec[2:])
         out_channel, in_channel, *space = numbers.rhs_spec
         numbers = numbers._replace(rhs_spec=(in_channel, out_channel, *space))
-    return conv_general_dilated(lhs, rhs, (1,) * rank, pads, steps, rhs_dilation, numbers)
+    return conv_general_dilated(
+        lhs,
+        rhs,
+        (1,) * rank,
+        pads,
+        steps,
+        rhs_dilation,
+        numbers,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )

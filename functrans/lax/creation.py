@@ -172,7 +172,7 @@ full_p: Primitive = Primitive(
     jvp=linear_jvp(lambda: full_p),
     transpose=lambda ct, value, *, shape: [_scalar_cotangent(ct, value)],
     batch=_full_batch,
-    traits=frozenset({Trait.MOVEMENT}),
+    traits=frozenset({Trait.MOVEMENT, Trait.COMPOUND}),
     samples=lambda: [
         Sample((np.float64(1.5),), {"shape": (2, 3)}),
         Sample((np.float32(1.5),), {"shape": (3,)}),

@@ -13,7 +13,7 @@ import numpy as np
 from functrans import errors
 from functrans.core.avals import ShapedArray
 from functrans.core.primitive import Primitive, Trait
-from functrans.core.structural import elementwise_aval
+from functrans.core.structural import convert, elementwise_aval, rebox
 from functrans.core.trace import aval_of
 from functrans.lax.arithmetic import mul, neg, strong
 from functrans.lax.exponential import exp
@@ -21,6 +21,7 @@ from functrans.lax.families import accept, elementwise
 from functrans.lax.magnitude import clamp
 from functrans.lax.power import square
 from functrans.lax.samples import unary
+from functrans.lax.special.tails import erf_decompose, erfc_decompose
 
 _SLOPE = 2 / math.sqrt(math.pi)
 
@@ -50,7 +51,14 @@ def _check(name: str, aval: ShapedArray) -> None:
         )
 
 
-def _error_function(name: str, scalar: Callable[[float], float], sign: Callable[[Any], Any]) -> Primitive:
+def _error_function(
+    name: str, scalar: Callable[[float], float], sign: Callable[[Any], Any], approximation: Callable[[Any], Any]
+) -> Primitive:
+    def decompose(x: Any) -> Any:
+        dtype = aval_of(x).dtype
+        wide = convert(x, dtype if dtype.itemsize > 2 else np.float32)
+        return rebox(convert(approximation(wide), dtype), "numpy")
+
     one_by_one = np.frompyfunc(scalar, 1, 1)
 
     def infer(x: ShapedArray) -> ShapedArray:
@@ -75,14 +83,15 @@ def _error_function(name: str, scalar: Callable[[float], float], sign: Callable[
         arity=1,
         kinds="f",
         impl=impl,
+        decompose=decompose,
         shape=infer,
         samples=unary(0.5, -1.5, 0.0, 1.25, 3.0, -0.75, kinds="f"),
         traits=(Trait.COSTLY,),
     )
 
 
-erf_p: Primitive = _error_function("erf", math.erf, lambda t: t)
-erfc_p: Primitive = _error_function("erfc", math.erfc, neg)
+erf_p: Primitive = _error_function("erf", math.erf, lambda t: t, erf_decompose)
+erfc_p: Primitive = _error_function("erfc", math.erfc, neg, erfc_decompose)
 
 
 def erf(x: Any) -> Any:

@@ -103,7 +103,7 @@ logistic_p: Primitive = elementwise(
     impl=_logistic_impl,
     decompose=_logistic_decompose,
     samples=unary(),
-    traits=(Trait.COSTLY,),
+    traits=(Trait.COSTLY, Trait.COMPOUND),
 )
 
 # -- logaddexp ----------------------------------------------------------------------------------------------------

@@ -125,6 +125,7 @@ clamp_p: Primitive = elementwise(
     kinds="biuf",
     impl=_clamp_impl,
     decompose=lambda x, lo, hi: min(max(_adopt(x, lo, hi), lo), hi),
+    traits=(Trait.COMPOUND,),
     samples=_clamp_samples,
 )
 

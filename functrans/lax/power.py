@@ -78,7 +78,11 @@ def _scalar_pow_rule(t: Any, out: Any, x: Any, *, exponent: Any) -> Any:
 
 
 def _scalar_pow_decompose(x: Any, *, exponent: Any) -> Any:
-    special = _SPECIAL.get(exponent) if dtypes.is_inexact(aval_of(x).dtype) else None
+    dtype = aval_of(x).dtype
+    if dtypes.is_complex(dtype):
+        # NumPy takes other paths for arrays, for scalars and for power itself, which differ in the last bit.
+        return scalar_pow_p.bind(x, exponent=exponent)
+    special = _SPECIAL.get(exponent) if dtypes.is_inexact(dtype) else None
     return pow(x, exponent) if special is None else special(x)
 
 
@@ -97,6 +101,7 @@ scalar_pow_p: Primitive = elementwise(
     shape=_scalar_pow_shape,
     impl=_scalar_pow_impl,
     decompose=_scalar_pow_decompose,
+    traits=(Trait.COMPOUND,),
     samples=_scalar_pow_samples,
 )
 
@@ -159,6 +164,7 @@ rsqrt_p: Primitive = elementwise(
     kinds=FLOAT,
     impl=lambda xp, x: xp.true_divide(1.0, xp.sqrt(x)),
     decompose=lambda x: div(1.0, sqrt(x)),
+    traits=(Trait.COMPOUND,),
     samples=unary(*_POSITIVE),
 )
 

@@ -5,6 +5,8 @@ import sys as _sys
 from numpy import False_ as False_
 from numpy import ScalarType as ScalarType
 from numpy import True_ as True_
+from numpy import __array_api_version__ as __array_api_version__
+from numpy import __array_namespace_info__ as __array_namespace_info__
 from numpy import array2string as array2string
 from numpy import array_repr as array_repr
 from numpy import array_str as array_str
@@ -86,8 +88,10 @@ from numpy import unsignedinteger as unsignedinteger
 from numpy import ushort as ushort
 
 from functrans.numpy import dispatch as _dispatch
+from functrans.numpy import fft as fft
 from functrans.numpy import linalg as linalg
 from functrans.numpy import operators as _operators
+from functrans.numpy import ufuncs as _ufuncs
 from functrans.numpy.calculus import convolve as convolve
 from functrans.numpy.calculus import corrcoef as corrcoef
 from functrans.numpy.calculus import correlate as correlate
@@ -96,11 +100,6 @@ from functrans.numpy.calculus import diff as diff
 from functrans.numpy.calculus import ediff1d as ediff1d
 from functrans.numpy.calculus import gradient as gradient
 from functrans.numpy.calculus import interp as interp
-from functrans.numpy.calculus import polyadd as polyadd
-from functrans.numpy.calculus import polyder as polyder
-from functrans.numpy.calculus import polyint as polyint
-from functrans.numpy.calculus import polysub as polysub
-from functrans.numpy.calculus import polyval as polyval
 from functrans.numpy.calculus import trapezoid as trapezoid
 from functrans.numpy.calculus import unwrap as unwrap
 from functrans.numpy.creation import arange as arange
@@ -110,8 +109,6 @@ from functrans.numpy.creation import asarray as asarray
 from functrans.numpy.creation import asarray_chkfinite as asarray_chkfinite
 from functrans.numpy.creation import ascontiguousarray as ascontiguousarray
 from functrans.numpy.creation import asfortranarray as asfortranarray
-from functrans.numpy.creation import bartlett as bartlett
-from functrans.numpy.creation import blackman as blackman
 from functrans.numpy.creation import copy as copy
 from functrans.numpy.creation import diag as diag
 from functrans.numpy.creation import diagflat as diagflat
@@ -128,11 +125,8 @@ from functrans.numpy.creation import full as full
 from functrans.numpy.creation import full_like as full_like
 from functrans.numpy.creation import genfromtxt as genfromtxt
 from functrans.numpy.creation import geomspace as geomspace
-from functrans.numpy.creation import hamming as hamming
-from functrans.numpy.creation import hanning as hanning
 from functrans.numpy.creation import identity as identity
 from functrans.numpy.creation import indices as indices
-from functrans.numpy.creation import kaiser as kaiser
 from functrans.numpy.creation import linspace as linspace
 from functrans.numpy.creation import loadtxt as loadtxt
 from functrans.numpy.creation import logspace as logspace
@@ -377,6 +371,16 @@ from functrans.numpy.nanfunctions import nanstd as nanstd
 from functrans.numpy.nanfunctions import nansum as nansum
 from functrans.numpy.nanfunctions import nanvar as nanvar
 from functrans.numpy.padding import pad as pad
+from functrans.numpy.polynomials import poly as poly
+from functrans.numpy.polynomials import polyadd as polyadd
+from functrans.numpy.polynomials import polyder as polyder
+from functrans.numpy.polynomials import polydiv as polydiv
+from functrans.numpy.polynomials import polyfit as polyfit
+from functrans.numpy.polynomials import polyint as polyint
+from functrans.numpy.polynomials import polymul as polymul
+from functrans.numpy.polynomials import polysub as polysub
+from functrans.numpy.polynomials import polyval as polyval
+from functrans.numpy.polynomials import roots as roots
 from functrans.numpy.quantiles import median as median
 from functrans.numpy.quantiles import nanmedian as nanmedian
 from functrans.numpy.quantiles import nanpercentile as nanpercentile
@@ -433,6 +437,19 @@ from functrans.numpy.statistics import cumsum as cumsum
 from functrans.numpy.statistics import cumulative_prod as cumulative_prod
 from functrans.numpy.statistics import cumulative_sum as cumulative_sum
 from functrans.numpy.statistics import isclose as isclose
+from functrans.numpy.windows import bartlett as bartlett
+from functrans.numpy.windows import blackman as blackman
+from functrans.numpy.windows import hamming as hamming
+from functrans.numpy.windows import hanning as hanning
+from functrans.numpy.windows import i0 as i0
+from functrans.numpy.windows import kaiser as kaiser
+from functrans.numpy.windows import packbits as packbits
+from functrans.numpy.windows import unpackbits as unpackbits
+
+# Names that older programs have for two dtypes, and the class of our universal functions.
+float_ = float64
+complex_ = complex128
+ufunc = _ufuncs.Ufunc
 
 _dispatch.namespace[:] = [_sys.modules[__name__]]
 _operators.install()

@@ -1,4 +1,4 @@
-"""Differences, sums and interpolation of sampled functions, polynomials, convolution and covariance."""
+"""Differences, sums and interpolation of sampled functions, convolution and covariance."""
 
 from __future__ import annotations
 
@@ -278,63 +278,6 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * mat
     correction = where(ew.less(ew.absolute(steps), discont), 0, ew.subtract(wrapped, steps))
     rest = ew.add(_along(x, 1, None, at), cumsum(correction, at))
     return lax.concatenate([convert(_along(x, 0, 1, at), dtype), convert(rest, dtype)], at)
-
-
-# -- polynomials -----------------------------------------------------------------------------------------------
-
-
-@implements(np.polyval)
-def polyval(p: Any, x: Any) -> Any:
-    """The value of a polynomial, highest power first; see ``numpy.polyval``."""
-    p, x = operand(p, "polyval"), operand(x, "polyval")
-    out = rebox(lax.zeros_like(x), "array")
-    for i in range(aval_of(p).shape[0]):
-        out = ew.add(ew.multiply(out, rebox(convert(x, aval_of(x).dtype), "array")), lax.index(p, i))
-    return out
-
-
-@implements(np.polyadd)
-def polyadd(a1: Any, a2: Any) -> Any:
-    """The sum of two polynomials, highest power first; see ``numpy.polyadd``."""
-    a1, a2 = at_least(operand(a1, "polyadd"), 1), at_least(operand(a2, "polyadd"), 1)
-    missing = aval_of(a2).size - aval_of(a1).size
-    padded = [lax.pad(p, aval_of(p).dtype.type(0), [(max(n, 0), 0, 0)]) for p, n in ((a1, missing), (a2, -missing))]
-    return ew.add(*padded)
-
-
-@implements(np.polysub)
-def polysub(a1: Any, a2: Any) -> Any:
-    """The difference of two polynomials, highest power first; see ``numpy.polysub``."""
-    return polyadd(a1, ew.negative(a2))
-
-
-@implements(np.polyder)
-def polyder(p: Any, m: int = 1) -> Any:
-    """The derivative of a polynomial, highest power first; see ``numpy.polyder``."""
-    out = operand(p, "polyder")
-    if m < 0:
-        raise errors.ArgumentError(f"polyder: the order must not be negative, got m={m}. Write polyint")
-    for _ in range(m):
-        n = aval_of(out).size - 1
-        out = ew.multiply(_along(out, None, -1, 0), np.arange(n, 0, -1))
-    return out
-
-
-@implements(np.polyint)
-def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
-    """The integral of a polynomial, highest power first; see ``numpy.polyint``."""
-    out = operand(p, "polyint")
-    if m < 0:
-        raise errors.ArgumentError(f"polyint: the order must not be negative, got m={m}. Write polyder")
-    constants = at_least(operand(0.0 if k is None else k, "polyint"), 1)
-    if aval_of(constants).size == 1 and m > 1:
-        constants = lax.tile(constants, (m,))
-    if aval_of(constants).size < m:
-        raise errors.ShapeError(f"polyint: {m} constants are needed, got {aval_of(constants).size}")
-    for i in range(m):
-        out = ew.true_divide(out, np.arange(aval_of(out).size, 0, -1))
-        out = concatenate([out, _along(constants, i, i + 1, 0)])
-    return out
 
 
 # -- convolution -----------------------------------------------------------------------------------------------

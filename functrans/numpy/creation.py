@@ -111,7 +111,7 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     return array(a)
 
 
-def _concrete(original: Callable[..., Any], doc: str) -> Any:
+def concrete_function(original: Callable[..., Any], doc: str) -> Any:
     """A function whose arguments hold no arrays: it runs at once, and its result is a constant."""
 
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -119,21 +119,17 @@ def _concrete(original: Callable[..., Any], doc: str) -> Any:
 
     function.__name__ = original.__name__
     function.__doc__ = f"{doc}; see ``numpy.{original.__name__}``."
+    function.__wrapped__ = original  # type: ignore[attr-defined] # inspect shows its signature.
     return implements(original)(function)
 
 
-frombuffer = _concrete(np.frombuffer, "An array over the bytes of a buffer")
-from_dlpack = _concrete(np.from_dlpack, "An array over the memory of another library's")
-fromiter = _concrete(np.fromiter, "A vector of the items of an iterable")
-fromstring = _concrete(np.fromstring, "A vector read from text")
-fromfile = _concrete(np.fromfile, "An array read from a file")
-loadtxt = _concrete(np.loadtxt, "An array read from a text file")
-genfromtxt = _concrete(np.genfromtxt, "An array read from a text file with gaps")
-bartlett = _concrete(np.bartlett, "The triangular window")
-blackman = _concrete(np.blackman, "The Blackman window")
-hamming = _concrete(np.hamming, "The Hamming window")
-hanning = _concrete(np.hanning, "The Hann window")
-kaiser = _concrete(np.kaiser, "The Kaiser window")
+frombuffer = concrete_function(np.frombuffer, "An array over the bytes of a buffer")
+from_dlpack = concrete_function(np.from_dlpack, "An array over the memory of another library's")
+fromiter = concrete_function(np.fromiter, "A vector of the items of an iterable")
+fromstring = concrete_function(np.fromstring, "A vector read from text")
+fromfile = concrete_function(np.fromfile, "An array read from a file")
+loadtxt = concrete_function(np.loadtxt, "An array read from a text file")
+genfromtxt = concrete_function(np.genfromtxt, "An array read from a text file with gaps")
 
 # -- constants -------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,9 @@ functions: dict[Any, Callable[..., Any]] = {}
 ufuncs: dict[np.ufunc, Any] = {}
 """Our ``Ufunc`` for each NumPy ufunc."""
 
+foreign: list[Callable[[np.ufunc], Any]] = []
+"""Functions that find our ``Ufunc`` for a ufunc of another library, or give None."""
+
 
 def implements(*originals: Callable[..., Any]) -> Callable[[F], F]:
     """Register the traced implementation of a NumPy function (and of its aliases).
@@ -47,6 +50,28 @@ def implements(*originals: Callable[..., Any]) -> Callable[[F], F]:
 
         for original in originals:
             functions[original] = traced
+        return cast(F, function)
+
+    return decorate
+
+
+def extends(original: Callable[..., Any], **options: Any) -> Callable[[F], F]:
+    """Register a traced implementation that has keywords which NumPy's function lacks, with their defaults.
+
+    NumPy's own function is called where nothing is being transformed and the keywords have their defaults.
+    """
+
+    def decorate(traced: F) -> F:
+        @functools.wraps(traced)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            if current_trace() is None:
+                if not kwargs:
+                    return original(*args)
+                if all(kwargs.get(name, default) is default for name, default in options.items()):
+                    return original(*args, **{k: v for k, v in kwargs.items() if k not in options})
+            return traced(*args, **kwargs)
+
+        functions[original] = traced
         return cast(F, function)
 
     return decorate
@@ -127,6 +152,8 @@ def array_ufunc(ufunc: np.ufunc, method: str, args: Any, kwargs: Any) -> Any:
             reject_out(f"numpy.{ufunc.__name__}", out)
         reject_out(f"numpy.{ufunc.__name__}", out)
     ours = ufuncs.get(ufunc)
+    if ours is None:
+        ours = next((found for find in foreign if (found := find(ufunc)) is not None), None)
     if ours is None:
         raise errors.MissingRuleError(
             f"the ufunc {ufunc.__name__!r} cannot be traced: functrans has no primitive for it. Call it through "

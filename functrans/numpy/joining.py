@@ -13,9 +13,10 @@ from functrans import errors, lax
 from functrans.core import dtypes
 from functrans.core.structural import convert, move_axis, rebox
 from functrans.core.trace import Tracer, aval_of
+from functrans.lax.scatter import scatter
 from functrans.lax.static import normalize_axis
-from functrans.numpy.arguments import since
-from functrans.numpy.dispatch import implements, operand, reject_out, stack_hook
+from functrans.numpy.arguments import concrete, since
+from functrans.numpy.dispatch import extends, implements, operand, reject_out, stack_hook
 
 
 def members(name: str, arrays: Any) -> list[Any]:
@@ -201,22 +202,41 @@ def _places(name: str, obj: Any, extent: int, last: int) -> np.ndarray[Any, Any]
     return np.where(places < 0, places + extent, places)
 
 
+def _unknown_places(name: str, obj: Any, extent: int) -> Any:
+    """The places that a traced index of unknown value names, counted from the front; None for any other index."""
+    if not isinstance(obj, Tracer) or concrete(obj) is not None:
+        return None
+    aval = obj.aval
+    if aval.box == "python" or aval.dtype.kind not in "iu" or aval.ndim > 1:
+        return None  # A Python number becomes static; what is no integer is refused with the static ones.
+    places = convert(obj, np.int64)
+    return lax.select(lax.lt(places, np.int64(0)), lax.add(places, np.int64(extent)), places)
+
+
 @implements(np.insert)
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
-    """The array with values in front of the given places; see ``numpy.insert``. The places are static."""
+    """The array with values in front of the given places; see ``numpy.insert``.
+
+    Places that are traced and not known are integers in range; a wrong one goes to the nearer end.
+    """
     x, at = _flat_or_axis("insert", arr, axis)
     aval = aval_of(x)
     extent = aval.shape[at]
-    places = _places("insert", obj, extent, extent)
+    unknown = _unknown_places("insert", obj, extent)
+    places: Any = _places("insert", obj, extent, extent) if unknown is None else unknown
     new = convert(operand(values, "insert"), aval.dtype)
-    if places.size == 1:
+    if aval_of(places).size == 1:
         new = at_least(new, aval.ndim)
-        if not places.ndim:
+        if not aval_of(places).ndim:
             new = move_axis(new, 0, at)
         count = aval_of(new).shape[at]
     else:
-        count = places.size
+        count = aval_of(places).size
     new = lax.broadcast_to(new, (*aval.shape[:at], count, *aval.shape[at + 1 :]))
+    if unknown is not None:
+        keys = lax.mul(lax.broadcast_to(lax.reshape(unknown, (-1,)), (count,)), np.int64(2))
+        order = lax.argsort(lax.concatenate([2 * np.arange(extent) + 1, keys], 0), 0, stable=True)
+        return lax.take(lax.concatenate([x, new], at), order, at)
     if places.size == 1:
         cut = int(places.reshape(-1)[0])
         return lax.concatenate([lax.slice_in_dim(x, 0, cut, axis=at), new, lax.slice_in_dim(x, cut, None, axis=at)], at)
@@ -225,11 +245,27 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     return lax.take(lax.concatenate([x, new], at), order, at)
 
 
-@implements(np.delete)
-def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
-    """The array without the members at the given places; see ``numpy.delete``. The places are static."""
+@extends(np.delete, assume_unique_indices=False)
+def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices: bool = False) -> Any:
+    """The array without the members at the given places; see ``numpy.delete``.
+
+    Args:
+        assume_unique_indices: that no place is named twice, so that how many are left is known although the places
+            are not. Only then may several places be traced and unknown; a single one may be always.
+
+    >>> delete(np.arange(5.0), np.array([1, 3]), assume_unique_indices=True)
+    array([0., 2., 4.])
+    """
     x, at = _flat_or_axis("delete", arr, axis)
     extent = aval_of(x).shape[at]
+    unknown = _unknown_places("delete", obj, extent)
+    if unknown is not None and (assume_unique_indices or not aval_of(unknown).ndim):
+        # A place outside names no member; one too many is left out then.
+        gone = scatter(
+            lax.zeros((extent,), np.bool_), lax.full(aval_of(unknown).shape, True), [unknown], (0,), mode="drop"
+        )
+        (kept,) = lax.nonzero(lax.logical_not(gone), extent - aval_of(unknown).size)
+        return lax.take(x, kept, at)
     kept = np.delete(np.arange(extent), _places("delete", obj, extent, extent - 1))
     return lax.take(x, kept, at)
 

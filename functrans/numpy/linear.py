@@ -15,6 +15,7 @@ from functrans.lax.static import normalize_axis
 from functrans.numpy import elementwise as ew
 from functrans.numpy.arguments import since
 from functrans.numpy.dispatch import implements, operand, reject_out, ufuncs
+from functrans.numpy.ufuncs import SignatureOfOriginal
 
 
 def promoted(name: str, *operands: Any) -> list[Any]:
@@ -44,6 +45,8 @@ class Product:
         traced: the traced form, a function of operands of one dtype.
         along: whether it takes ``axis``, the one axis of both operands that it sums over.
     """
+
+    __signature__ = SignatureOfOriginal()
 
     def __init__(self, original: Any, traced: Callable[[Any, Any], Any], doc: str, along: bool = False) -> None:
         self.original = original

@@ -15,7 +15,7 @@ from functrans.core.structural import convert, move_axis, rebox
 from functrans.core.trace import aval_of
 from functrans.lax.static import is_sequence, normalize_axes, normalize_axis, normalize_shape
 from functrans.numpy.arguments import known
-from functrans.numpy.dispatch import implements, operand
+from functrans.numpy.dispatch import extends, implements, operand
 
 # -- shape, and what follows from it ---------------------------------------------------------------------------
 
@@ -298,15 +298,22 @@ def tile(A: Any, reps: Any) -> Any:
     return rebox(lax.tile(operand(A, "tile"), reps), "array")
 
 
-@implements(np.repeat)
+@extends(np.repeat, total_repeat_length=None)
 def repeat(a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length: int | None = None) -> Any:
-    """Each element (or member along an axis) repeated; see ``numpy.repeat``."""
+    """Each element (or member along an axis) repeated; see ``numpy.repeat``.
+
+    Args:
+        total_repeat_length: how many members to give, for where the repeats are traced and not known. Further ones
+            are left out; where there are fewer, the last one is repeated.
+    """
     x = operand(a, "repeat")
     if axis is None:
         x, axis = ravel(x), 0
     extents = aval_of(x).shape
     at = normalize_axis("repeat", axis, len(extents))
-    counts = np.asarray(repeats)
+    if total_repeat_length is not None:
+        return _repeated(x, at, operand(repeats, "repeat"), operator.index(total_repeat_length))
+    counts = known("repeat", "the repeats", repeats, "Give how many members there will be with total_repeat_length=")
     if counts.ndim > 1 or counts.dtype.kind not in "iub":
         raise errors.ArgumentError(f"repeat: repeats must be an int or a vector of ints, got {repeats!r}")
     if counts.size and counts.min() < 0:
@@ -319,6 +326,22 @@ def repeat(a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length
     if counts.size != extents[at]:
         raise errors.ShapeError(f"repeat: {counts.size} repeats were given for an axis of extent {extents[at]}")
     return lax.index(x, (*(slice(None) for _ in range(at)), np.repeat(np.arange(extents[at]), counts)))
+
+
+def _repeated(x: Any, axis: int, repeats: Any, total: int) -> Any:
+    """A given number of members along an axis, each one as often as ``repeats`` says."""
+    extent, aval = aval_of(x).shape[axis], aval_of(repeats)
+    if aval.dtype.kind not in "iub" or aval.ndim > 1 or aval.size not in (1, extent):
+        raise errors.ShapeError(
+            f"repeat: repeats must be an int or {extent} ints for an axis of extent {extent}, got {aval}"
+        )
+    if not extent:
+        if total:
+            raise errors.ShapeError(f"repeat: there is no member to be repeated {total} times")
+        return x
+    ends = lax.cumsum(lax.broadcast_to(lax.reshape(convert(repeats, np.int64), (-1,)), (extent,)), 0)
+    place = lax.searchsorted(ends, np.arange(total), side="right")
+    return lax.take(x, lax.min(convert(place, np.int64), np.int64(extent - 1)), axis)
 
 
 @implements(np.resize)

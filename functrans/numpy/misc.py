@@ -13,12 +13,16 @@ from functrans.core.structural import convert, rebox
 from functrans.core.trace import Tracer, aval_of
 from functrans.numpy import elementwise as ew
 from functrans.numpy.dispatch import implements, operand, reject_out
-from functrans.numpy.ufuncs import cast_operand, loop
+from functrans.numpy.ufuncs import Ufunc, cast_operand, loop
 
 # -- rounding and limits ---------------------------------------------------------------------------------------
 
 _CLIP: np.ufunc = np._core.umath.clip  # type: ignore[attr-defined]
 _NO_VALUE: Any = np._NoValue
+
+
+# What ``ndarray.clip`` calls.
+Ufunc(_CLIP, lambda x, lo, hi: lax.clamp(lo, x, hi))
 
 
 @implements(np.clip)

@@ -6,16 +6,18 @@ are taken from the operands, so that derivatives go with them.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from functrans import errors, lax
 from functrans.core import dtypes
-from functrans.core.structural import convert, rebox
+from functrans.core.structural import convert, move_axis, rebox
 from functrans.core.trace import aval_of
+from functrans.lax.static import normalize_axis
 from functrans.numpy import elementwise as ew
-from functrans.numpy.arguments import known
+from functrans.numpy.arguments import known, sized
 from functrans.numpy.dispatch import implements, operand
 from functrans.numpy.histograms import bincount
 from functrans.numpy.linear import promoted
@@ -45,11 +47,14 @@ def _unique(
 ) -> Any:
     x = operand(ar, "unique")
     if size is not None:
-        if axis is not None:
-            raise errors.ArgumentError("unique: size= goes with axis=None alone")
-        outs = _unique_of_size(_flat("unique", x), size, fill_value, equal_nan)
         shape = aval_of(x).shape
-        outs[2] = lax.reshape(outs[2], shape)
+        if axis is None:
+            x, d = lax.reshape(x, (aval_of(x).size,)), 0
+        else:
+            d = normalize_axis("unique", axis, len(shape))
+        outs = _unique_of_size(x, d, operator.index(size), fill_value, equal_nan)
+        if axis is None:
+            outs[2] = lax.reshape(outs[2], shape)
     else:
         values = known("unique", "the array", x, _MEND)
         found = np.unique(values, True, True, True, axis, equal_nan=equal_nan, **order)
@@ -60,27 +65,37 @@ def _unique(
     return chosen if len(chosen) > 1 else chosen[0]
 
 
-def _unique_of_size(x: Any, size: int, fill_value: Any, equal_nan: bool) -> list[Any]:
-    """The first ``size`` distinct elements, and what ``unique`` can give beside them."""
-    n = aval_of(x).size
-    if not n:
-        raise errors.ShapeError("unique: size= needs an array with elements, which those that are missing repeat")
-    order = lax.argsort(x, 0, stable=True)
-    ordered = lax.permute(x, order, 0)
+def _sorted_rows(x: Any, axis: int, equal_nan: bool) -> tuple[Any, Any]:
+    """The order that sorts the members of ``x`` along an axis, and which of the sorted ones differ from the last."""
+    shape = aval_of(x).shape
+    n = shape[axis]
+    rows = lax.reshape(move_axis(x, axis, 0), (n, -1)) if len(shape) > 1 else lax.reshape(x, (n, 1))
+    columns = [lax.squeeze(c, (1,)) for c in lax.split(rows, (1,) * aval_of(rows).shape[1], 1)]
+    order = lax.argsort(columns, 0, stable=True)
+    ordered = lax.take(rows, order, 0)
     before, behind = lax.slice_in_dim(ordered, 0, n - 1), lax.slice_in_dim(ordered, 1, n)
     new = ew.not_equal(before, behind)
     if equal_nan and dtypes.is_inexact(aval_of(x).dtype):
         new = ew.logical_and(new, ew.logical_not(ew.logical_and(ew.isnan(before), ew.isnan(behind))))
-    new = lax.concatenate([lax.full((1,), True), new], 0)
+    return order, lax.concatenate([lax.full((1,), True), lax.reduce_any(new, (1,))], 0)
+
+
+def _unique_of_size(x: Any, axis: int, size: int, fill_value: Any, equal_nan: bool) -> list[Any]:
+    """The first ``size`` distinct members along an axis, and what ``unique`` can give beside them."""
+    n = aval_of(x).shape[axis]
+    if not aval_of(x).size:
+        raise errors.ShapeError("unique: size= needs an array with elements, which those that are missing repeat")
+    order, new = _sorted_rows(x, axis, equal_nan)
     rank = lax.sub(lax.cumsum(convert(new, np.intp)), np.intp(1))
     (places,) = lax.nonzero(new, size)
-    places = convert(places, np.intp)
-    values, index = lax.take(ordered, places), lax.take(order, places)
+    index = lax.take(order, convert(places, np.intp))
+    values = lax.take(x, index, axis)
     if fill_value is not None:
         count = lax.add(lax.index(rank, n - 1), np.intp(1))
         missing = lax.ge(lax.iota(np.intp, (size,)), count)
-        values = lax.select(missing, convert(operand(fill_value, "unique"), aval_of(x).dtype), values)
-    inverse = lax.put_along_axis(lax.zeros((n,), np.intp), order, rank, 0)
+        missing = lax.reshape(missing, tuple(size if d == axis else 1 for d in range(aval_of(x).ndim)))
+        values = lax.select(missing, convert(operand(fill_value), aval_of(x).dtype), values)
+    inverse = lax.at(lax.zeros((n,), np.intp))[order].set(rank)
     return [values, index, inverse, bincount(inverse, length=size)]
 
 
@@ -112,79 +127,168 @@ def unique(
     )
 
 
-@implements(np.unique_all)
-def unique_all(x: Any, /) -> Any:
-    """Distinct elements, their first places, which each element is, how often they occur; see ``numpy.unique_all``."""
-    return type(np.unique_all(0))(*_unique(x, True, True, True, equal_nan=False))
+def _array_api(original: Any, **wanted: bool) -> Any:
+    """A ``unique`` of the array API, which counts NaNs apart and names its results."""
+
+    @implements(original)
+    def traced(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> Any:
+        found = _unique(x, **wanted, equal_nan=False, size=size, fill_value=fill_value)
+        return type(original(0))(*found) if wanted else found
+
+    found = sized(traced)
+    found.__name__ = found.__qualname__ = original.__name__
+    found.__doc__ = (
+        f"The distinct elements in increasing order, each NaN apart; see ``numpy.{original.__name__}``.\n\n"
+        f"``size`` and ``fill_value`` are those of ``unique``."
+    )
+    return found
 
 
-@implements(np.unique_counts)
-def unique_counts(x: Any, /) -> Any:
-    """Distinct elements, and how often each occurs; see ``numpy.unique_counts``."""
-    return type(np.unique_counts(0))(*_unique(x, False, False, True, equal_nan=False))
-
-
-@implements(np.unique_inverse)
-def unique_inverse(x: Any, /) -> Any:
-    """Distinct elements, and which of them each element is; see ``numpy.unique_inverse``."""
-    return type(np.unique_inverse(0))(*_unique(x, False, True, False, equal_nan=False))
-
-
-@implements(np.unique_values)
-def unique_values(x: Any, /) -> Any:
-    """Distinct elements, in increasing order; see ``numpy.unique_values``."""
-    return _unique(x, equal_nan=False)
+unique_all = _array_api(np.unique_all, return_index=True, return_inverse=True, return_counts=True)
+unique_counts = _array_api(np.unique_counts, return_counts=True)
+unique_inverse = _array_api(np.unique_inverse, return_inverse=True)
+unique_values = _array_api(np.unique_values)
 
 
 # -- two sets ---------------------------------------------------------------------------------------------------------
 
+_OF_TWO = "Give the number of elements with size=, or mark members with functrans.numpy.isin, which keeps the shape"
+
 
 def _pair(name: str, ar1: Any, ar2: Any) -> tuple[Any, Any, Any, Any]:
     """Two operands as vectors of one dtype, and their values."""
-    mend = "Mark members with functrans.numpy.isin, which keeps the shape"
     given = (("the first array", operand(ar1, name)), ("the second array", operand(ar2, name)))
-    values = [known(name, what, z, mend).ravel() for what, z in given]
+    values = [known(name, what, z, _OF_TWO).ravel() for what, z in given]
     dtype = np.result_type(*values)
     x, y = (_flat(name, z) for z in promoted(name, ar1, ar2))
     return x, y, values[0].astype(dtype), values[1].astype(dtype)
 
 
+def _vectors(name: str, ar1: Any, ar2: Any) -> tuple[Any, Any]:
+    x, y = (_flat(name, z) for z in promoted(name, ar1, ar2))
+    if not aval_of(x).size or not aval_of(y).size:
+        raise errors.ShapeError(f"{name}: size= needs arrays with elements")
+    return x, y
+
+
+def _once(x: Any, assume_unique: bool) -> tuple[Any, Any]:
+    """An order of the elements, and which of the ordered ones are the first of their kind."""
+    if assume_unique:
+        return lax.iota(np.intp, (aval_of(x).size,)), lax.full((aval_of(x).size,), True)
+    return _sorted_rows(x, 0, True)
+
+
+def _compact(x: Any, keep: Any, size: Any, fill_value: Any) -> tuple[Any, Any, Any]:
+    """The first ``size`` elements that are kept, their places, and which of the ``size`` are missing.
+
+    Missing ones are ``fill_value``, the first one kept if None.
+    """
+    count = operator.index(size)
+    (places,) = lax.nonzero(keep, count)
+    places = convert(places, np.intp)
+    missing = lax.ge(lax.iota(np.intp, (count,)), lax.reduce_sum(convert(keep, np.intp)))
+    values = lax.take(x, places)
+    if fill_value is not None:
+        values = lax.select(missing, convert(operand(fill_value), aval_of(x).dtype), values)
+    return values, places, missing
+
+
+@sized
 @implements(np.union1d)
-def union1d(ar1: Any, ar2: Any) -> Any:
-    """The distinct elements of two arrays; see ``numpy.union1d``."""
-    x, y, _, _ = _pair("union1d", ar1, ar2)
-    return _unique(lax.concatenate([x, y], 0))
+def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = None) -> Any:
+    """The distinct elements of two arrays; see ``numpy.union1d``. ``size``, ``fill_value`` are those of ``unique``."""
+    if size is None:
+        x, y, _, _ = _pair("union1d", ar1, ar2)
+    else:
+        x, y = _vectors("union1d", ar1, ar2)
+    return _unique(lax.concatenate([x, y], 0), size=size, fill_value=fill_value)
 
 
+@sized
 @implements(np.intersect1d)
-def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False) -> Any:
-    """The distinct elements that occur in both of two arrays; see ``numpy.intersect1d``."""
-    x, _, a, b = _pair("intersect1d", ar1, ar2)
-    _, first, second = np.intersect1d(a, b, assume_unique, True)
-    values = lax.take(x, first)
-    return (values, first, second) if return_indices else values
+def intersect1d(
+    ar1: Any,
+    ar2: Any,
+    assume_unique: bool = False,
+    return_indices: bool = False,
+    *,
+    size: int | None = None,
+    fill_value: Any = None,
+) -> Any:
+    """The distinct elements that occur in both of two arrays; see ``numpy.intersect1d``.
+
+    Args:
+        size: how many to give, for where their number is not known while tracing. Further ones are left out; missing
+            ones are ``fill_value``, the least element found if None, and their places are the arrays' lengths.
+    """
+    if size is None:
+        x, _, a, b = _pair("intersect1d", ar1, ar2)
+        _, first, second = np.intersect1d(a, b, assume_unique, True)
+        values = lax.take(x, first)
+        return (values, first, second) if return_indices else values
+    x, y = _vectors("intersect1d", ar1, ar2)
+    order, new = _sorted_rows(x, 0, True)
+    ordered = lax.take(x, order)
+    keep = lax.logical_and(new, isin(ordered, y))
+    values, places, missing = _compact(ordered, keep, size, fill_value)
+    if not return_indices:
+        return values
+    order_y, _ = _sorted_rows(y, 0, True)
+    place_y = ew.minimum(lax.searchsorted(lax.take(y, order_y), lax.take(ordered, places)), aval_of(y).size - 1)
+    pairs = ((lax.take(order, places), x), (lax.take(order_y, place_y), y))
+    return (values, *(lax.select(missing, np.intp(aval_of(z).size), convert(i, np.intp)) for i, z in pairs))
 
 
+@sized
 @implements(np.setdiff1d)
-def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
-    """The distinct elements of one array that another lacks; see ``numpy.setdiff1d``."""
-    _, _, a, b = _pair("setdiff1d", ar1, ar2)
+def setdiff1d(
+    ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None
+) -> Any:
+    """The distinct elements of one array that another lacks; see ``numpy.setdiff1d``.
+
+    Args:
+        size: how many to give, for where their number is not known while tracing. Further ones are left out; missing
+            ones are ``fill_value``, the first element found if None.
+    """
+    if size is None:
+        _, _, a, b = _pair("setdiff1d", ar1, ar2)
+        x = _flat("setdiff1d", ar1)
+        places = np.arange(a.size) if assume_unique else np.unique(a, return_index=True)[1]
+        return lax.take(x, places[~np.isin(a[places], b)])
     x = _flat("setdiff1d", ar1)
-    places = np.arange(a.size) if assume_unique else np.unique(a, return_index=True)[1]
-    return lax.take(x, places[~np.isin(a[places], b)])
+    order, new = _once(x, assume_unique)
+    ordered = lax.take(x, order)
+    return _compact(ordered, lax.logical_and(new, isin(ordered, ar2, invert=True)), size, fill_value)[0]
 
 
+@sized
 @implements(np.setxor1d)
-def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
-    """The distinct elements that occur in one of two arrays alone; see ``numpy.setxor1d``."""
-    x, y, a, b = _pair("setxor1d", ar1, ar2)
-    both = np.concatenate([a, b])
-    first = [np.arange(z.size) if assume_unique else np.unique(z, return_index=True)[1] for z in (a, b)]
-    places = np.concatenate([first[0], first[1] + a.size])
-    places = places[np.argsort(both[places], kind="stable")]
-    ordered = both[places]
-    new = np.concatenate([[True], ordered[1:] != ordered[:-1], [True]])
-    return lax.take(lax.concatenate([x, y], 0), places[new[1:] & new[:-1]])
+def setxor1d(
+    ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None
+) -> Any:
+    """The distinct elements that occur in one of two arrays alone; see ``numpy.setxor1d``.
+
+    ``size`` and ``fill_value`` are those of ``intersect1d``.
+    """
+    if size is None:
+        x, y, a, b = _pair("setxor1d", ar1, ar2)
+        both = np.concatenate([a, b])
+        first = [np.arange(z.size) if assume_unique else np.unique(z, return_index=True)[1] for z in (a, b)]
+        places = np.concatenate([first[0], first[1] + a.size])
+        places = places[np.argsort(both[places], kind="stable")]
+        ordered = both[places]
+        new = np.concatenate([[True], ordered[1:] != ordered[:-1], [True]])
+        return lax.take(lax.concatenate([x, y], 0), places[new[1:] & new[:-1]])
+    x, y = _vectors("setxor1d", ar1, ar2)
+    joined = []
+    for z, other in ((x, y), (y, x)):
+        order, new = _once(z, assume_unique)
+        part = lax.take(z, order)
+        joined.append((part, lax.logical_and(new, isin(part, other, invert=True))))
+    both = lax.concatenate([part for part, _ in joined], 0)
+    keep = lax.concatenate([kept for _, kept in joined], 0)
+    order = lax.argsort([lax.logical_not(keep), both], 0)
+    return _compact(lax.take(both, order), lax.take(keep, order), size, fill_value)[0]
 
 
 @implements(np.isin)

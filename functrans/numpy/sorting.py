@@ -18,7 +18,7 @@ from functrans.core.structural import broadcast_shapes, broadcast_to, convert, r
 from functrans.core.trace import Tracer, aval_of
 from functrans.numpy import elementwise as ew
 from functrans.numpy.arguments import NO_VALUE, concrete, known, single_axis, sized
-from functrans.numpy.dispatch import implements, operand, reject_out
+from functrans.numpy.dispatch import extends, implements, operand, reject_out
 from functrans.numpy.joining import members
 
 # -- choosing ---------------------------------------------------------------------------------------------------------
@@ -151,13 +151,20 @@ _CHOICE = (
 )
 
 
+@sized
 @implements(np.compress)
-def compress(condition: Any, a: Any, axis: Any = None, out: None = None) -> Any:
+def compress(
+    condition: Any, a: Any, axis: Any = None, out: None = None, *, size: Any = None, fill_value: Any = None
+) -> Any:
     """The slices along an axis for which a condition holds; see ``numpy.compress``.
 
-    The condition must be known while tracing.
+    Args:
+        size: how many to give, for where the condition is not known while tracing. Further ones are left out, missing
+            ones are ``fill_value``, zero if None.
     """
     reject_out("compress", out)
+    if size is not None:
+        return _compressed("compress", condition, operand(a, "compress"), axis, size, fill_value)
     chosen = known("compress", "the condition", condition, _CHOICE)
     x = operand(a, "compress")
     if axis is None:
@@ -165,12 +172,32 @@ def compress(condition: Any, a: Any, axis: Any = None, out: None = None) -> Any:
     return lax.take(x, np.flatnonzero(chosen), single_axis("compress", axis, aval_of(x).ndim))
 
 
+def _compressed(name: str, condition: Any, x: Any, axis: Any, size: Any, fill_value: Any) -> Any:
+    if axis is None:
+        x, axis = lax.reshape(x, (aval_of(x).size,)), 0
+    d = single_axis(name, axis, aval_of(x).ndim)
+    chosen = operand(condition, name)
+    chosen = lax.reshape(chosen, (aval_of(chosen).size,))
+    extent, count = aval_of(x).shape[d], aval_of(chosen).size
+    if count > extent:
+        raise errors.IndexingError(
+            f"{name}: a condition of {count} elements is longer than axis {d} with extent {extent}. Cut it: "
+            f"condition[:{extent}]"
+        )
+    (places,) = lax.nonzero(chosen, size, extent)
+    fill = convert(operand(0 if fill_value is None else fill_value), aval_of(x).dtype)
+    return lax.take(x, places, d, mode="fill", fill_value=fill)
+
+
+@sized
 @implements(np.extract)
-def extract(condition: Any, arr: Any) -> Any:
+def extract(condition: Any, arr: Any, *, size: Any = None, fill_value: Any = None) -> Any:
     """The elements for which a condition holds, as a vector; see ``numpy.extract``.
 
-    The condition must be known while tracing.
+    ``size`` and ``fill_value`` are those of ``compress``.
     """
+    if size is not None:
+        return _compressed("extract", condition, operand(arr, "extract"), None, size, fill_value)
     chosen = known("extract", "the condition", condition, _CHOICE)
     return lax.take(operand(arr, "extract"), np.flatnonzero(chosen))
 
@@ -196,21 +223,56 @@ def _is_stable(name: str, kind: Any, stable: Any) -> bool:
     return bool(stable) or kind in ("stable", "mergesort")
 
 
-@implements(np.sort)
-def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
+@extends(np.sort, descending=False)
+def sort(
+    a: Any,
+    axis: Any = -1,
+    kind: Any = None,
+    order: Any = None,
+    *,
+    stable: bool | None = None,
+    descending: bool = False,
+) -> Any:
     """The elements in increasing order along an axis, NaN last; see ``numpy.sort``.
 
     Derivatives go with the elements.
+
+    Args:
+        descending: whether the order is decreasing, NaN first.
+
+    >>> sort(np.array([2.0, 3.0, 1.0]), descending=True)
+    array([3., 2., 1.])
     """
     x, d = _sorted_operand("sort", a, axis, order)
-    return lax.sort(x, d, stable=_is_stable("sort", kind, stable))
+    out = lax.sort(x, d, stable=_is_stable("sort", kind, stable))
+    return lax.rev(out, (d,)) if descending else out
 
 
-@implements(np.argsort)
-def argsort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
-    """The indices that sort an array along an axis; see ``numpy.argsort``."""
+@extends(np.argsort, descending=False)
+def argsort(
+    a: Any,
+    axis: Any = -1,
+    kind: Any = None,
+    order: Any = None,
+    *,
+    stable: bool | None = None,
+    descending: bool = False,
+) -> Any:
+    """The indices that sort an array along an axis; see ``numpy.argsort``.
+
+    Args:
+        descending: whether the order is decreasing, NaN first. Equal elements keep their order then.
+
+    >>> argsort(np.array([2.0, 3.0, 2.0]), descending=True)
+    array([1, 0, 2])
+    """
     x, d = _sorted_operand("argsort", a, axis, order)
-    return lax.argsort(x, d, stable=_is_stable("argsort", kind, stable))
+    is_stable = _is_stable("argsort", kind, stable)
+    if not descending:
+        return lax.argsort(x, d, stable=is_stable)
+    # Read backwards, what is sorted backwards has equal elements in their first order.
+    backwards = lax.rev(lax.argsort(lax.rev(x, (d,)), d, stable=True), (d,))
+    return lax.sub(np.intp(aval_of(x).shape[d] - 1), backwards)
 
 
 @implements(np.sort_complex)

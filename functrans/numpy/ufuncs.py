@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable
 from functools import lru_cache
@@ -87,6 +88,15 @@ def _members(x: Any, axis: int) -> list[Any]:
     return [lax.squeeze(part, (axis,)) for part in lax.split(x, (1,) * n, axis)] if n else []
 
 
+class SignatureOfOriginal:
+    """The signature that ``inspect`` shows: NumPy's own."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> inspect.Signature:
+        if instance is None:
+            raise AttributeError("__signature__")
+        return inspect.signature(instance.original)
+
+
 class Ufunc:
     """A universal function: called, it is NumPy's own, or its traced form under a transformation.
 
@@ -98,6 +108,8 @@ class Ufunc:
         accumulation: ``accumulation(x, axis)`` gives the running folds; one by one if it is None.
         associative: whether elements may be combined in any grouping.
     """
+
+    __signature__ = SignatureOfOriginal()
 
     def __init__(
         self,
@@ -316,16 +328,46 @@ class Ufunc:
             parts.append(part)
         return lax.concatenate(parts, axis) if parts else lax.slice_in_dim(x, 0, 0, axis=axis)
 
-    def at(self, a: Any, indices: Any, b: Any = None, /) -> None:
-        """NumPy's unbuffered operation in place; a traced value cannot take part in it."""
-        if contains_tracer((a, indices, b)):
-            methods = {"add": "add", "multiply": "multiply", "minimum": "min", "maximum": "max"}
-            method = methods.get(self.__name__, "set")
+    def at(self, a: Any, indices: Any, b: Any = NO_VALUE, /, *, inplace: bool = True) -> Any:
+        """NumPy's unbuffered operation on the elements that an index names; see ``numpy.ufunc.at``.
+
+        NumPy's method changes ``a`` and returns None. With ``inplace=False`` this one returns a new array, also when
+        traced: an element that is named more than once is operated on as often.
+        """
+        operands = () if b is NO_VALUE else (b,)
+        if not inplace:
+            return self._functional_at(a, indices, *operands)
+        if contains_tracer((a, indices, *operands)):
             raise errors.DetachedWriteError(
                 f"{self.__name__}.at writes into an array, which would lose derivatives. Write "
-                f"a = functrans.numpy.at(a)[indices].{method}(b), or a.at[indices].{method}(b) where a is traced"
+                f"a = functrans.numpy.{self.__name__}.at(a, indices, {'b, ' if operands else ''}inplace=False)"
             )
-        self.original.at(*((a, indices) if b is None else (a, indices, b)))
+        self.original.at(a, indices, *operands)
+
+    def _functional_at(self, a: Any, indices: Any, *others: Any) -> Any:
+        if self.nin != 1 + len(others) or self.nout != 1 or self.original.signature is not None:
+            raise errors.ArgumentError(f"{self.__name__}.at: {self.nin - 1} operands are needed beside the array")
+        x = operand(a, self.__name__)
+        operator_of = {"add": "add", "multiply": "multiply", "minimum": "min", "maximum": "max"}.get(self.__name__)
+        if operator_of is not None:
+            return getattr(lax.at(x)[indices], operator_of)(operand(others[0], self.__name__))
+        aval = aval_of(x)
+        places = lax.index(np.arange(aval.size).reshape(aval.shape), indices)
+        shape = aval_of(places).shape
+        values = [lax.reshape(lax.broadcast_to(operand(b, self.__name__), shape), (-1,)) for b in others]
+
+        def step(flat: Any, item: Any) -> tuple[Any, None]:
+            place, *rest = item
+            new = self.apply(lax.index(flat, place), *rest)
+            if not np.can_cast(aval_of(new).dtype, aval.dtype, "same_kind"):
+                raise errors.DTypeError(
+                    f"{self.__name__}.at: results of type {aval_of(new).dtype} do not go into an array of type "
+                    f"{aval.dtype}. Convert it first: a.astype({aval_of(new).dtype.name!r})"
+                )
+            return lax.at(flat)[place].set(convert(new, aval.dtype)), None
+
+        flat, _ = lax.scan(step, lax.reshape(x, (aval.size,)), (lax.reshape(places, (-1,)), *values))
+        return lax.reshape(flat, aval.shape)
 
     def __repr__(self) -> str:
         return f"<ufunc {self.__name__!r} of functrans.numpy>"

@@ -302,6 +302,8 @@ def reshapes(context: Context, eqn: Eqn) -> Atom | None:
     if inner is None or any(isinstance(n, SizeVar) for n in shape):
         return None
     first = inner.inputs[0]
+    if first.aval.shape == shape == ():
+        return None  # boxing: a NumPy scalar is no 0-d array
     return first if first.aval.shape == shape else context.emit(find("reshape"), first, shape=shape)
 
 

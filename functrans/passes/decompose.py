@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from functrans.core.jaxpr import Jaxpr, rename
+from functrans.core.jaxpr import Eqn, Jaxpr, rename
 from functrans.core.primitive import Trait
 from functrans.core.stage import stage
 from functrans.passes.base import Pass, Rewriter, with_bodies
 from functrans.util.cache import Bounded
 
-_parts: Bounded[Jaxpr] = Bounded(4096)
+_traced: Bounded[Jaxpr] = Bounded(4096)
+
+
+def _parts_of(eqn: Eqn) -> Jaxpr:
+    """The decomposition of an operation, traced once for each type of operands."""
+    avals = tuple([a.aval for a in eqn.inputs])
+    key = (eqn.prim, avals, *eqn.params.items())
+    body = _traced.get(key)
+    if body is None:
+        decompose = eqn.prim.rule("decompose")
+        body = _traced.put(key, stage(lambda *xs: [decompose(*xs, **eqn.params)], avals, eqn.prim.name))
+    return body
 
 
 @dataclass(frozen=True)
@@ -32,15 +43,11 @@ class Decompose(Pass):
             if prim.decompose is None or Trait.COMPOUND not in prim.traits:
                 rewriter.keep(eqn)
                 continue
-            avals = tuple([a.aval for a in eqn.inputs])
-            key = (prim, avals, *eqn.params.items())
-            body = _parts.get(key)
-            if body is None:
-                decompose, params = prim.decompose, eqn.params
-                body = _parts.put(key, self.run(stage(lambda *xs: [decompose(*xs, **params)], avals, prim.name)))
-            if body.out_avals != (eqn.outs[0].aval,) or body.constvars:
+            body = _parts_of(eqn)
+            if body.out_avals != (eqn.outs[0].aval,) or any([e.prim is prim for e in body.eqns]) or body.constvars:
                 rewriter.keep(eqn)
                 continue
+            body = self.run(body)
             eqns, (out,) = rename(body, eqn.inputs)
             for part in eqns:
                 rewriter.keep(part._replace(source=eqn.source))

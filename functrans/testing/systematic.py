@@ -203,7 +203,7 @@ def check_batching(prim: Primitive, sample: Sample) -> None:
                     batched.append(a)
                     axes.append(None)
                     continue
-                stacked = _perturbed(rng, a, size)
+                stacked = _perturbed(rng, a, size, sample.vary)
                 axis = stacked.ndim - 1 if last else 0
                 batched.append(np.moveaxis(stacked, 0, axis))
                 axes.append(axis)
@@ -222,12 +222,17 @@ def _as_example(x: Any, like: Any) -> Any:
     return x.item() if isinstance(like, (bool, int, float, complex)) and not isinstance(like, np.generic) else x
 
 
-def _perturbed(rng: np.random.Generator, a: Any, size: int) -> Any:
-    """A batch whose first example is the sample and whose others are the sample with its entries in another order."""
+def _perturbed(rng: np.random.Generator, a: Any, size: int, vary: str) -> Any:
+    """A batch whose first example is the sample and whose others are the sample reordered or scaled."""
     x = np.asarray(a)
     examples = [x]
-    for _ in range(size - 1):
-        examples.append(rng.permutation(x.ravel()).reshape(x.shape) if x.dtype.kind in "fc" and x.size > 1 else x)
+    for k in range(1, size):
+        if x.dtype.kind not in "fc" or (vary == "reorder" and x.size < 2):
+            examples.append(x)
+        elif vary == "scale":
+            examples.append(x * x.dtype.type(1 + 0.25 * k))
+        else:
+            examples.append(rng.permutation(x.ravel()).reshape(x.shape))
     return np.stack(examples)
 
 

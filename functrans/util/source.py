@@ -28,6 +28,11 @@ class Source(NamedTuple):
         return f"{self.scope}: {where}" if self.scope else where
 
 
+def is_package(file: str) -> bool:
+    """Whether a file belongs to the package itself, or is code that it generated."""
+    return file.startswith(_PACKAGE) or file.startswith("<functrans")
+
+
 def is_internal(file: str) -> bool:
     """Whether a file belongs to the package itself or to NumPy's Python layer, which forwards to it."""
     return file.startswith((_PACKAGE, _NUMPY)) or file.startswith("<functrans")

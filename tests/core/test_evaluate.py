@@ -121,7 +121,9 @@ def test_names_of_dead_variables_are_used_again() -> None:
 
 
 def test_the_names_of_unused_inputs_and_results_are_used_again() -> None:
-    source = source_of("{ lambda ; a:f64[] b:f64[] . let c:f64[] = neg b d:f64[] = neg b e:f64[] = add d b in (e,) }")
+    source = source_of(
+        "{ lambda ; a:f64[2] b:f64[2] . let c:f64[2] = neg b d:f64[2] = neg b e:f64[2] = add d b in (e,) }"
+    )
     assert source.text("f") == (
         "def f(v0, v1):\n    v0 = negative(v1)\n    v0 = negative(v1)\n    v1 = add(v0, v1)\n    return (v1,)\n"
     )

@@ -150,11 +150,11 @@ def test_preferred_element_type_is_where_sums_are_formed() -> None:
     x = np.full(4, 100, np.int8)
     dims = (((0,), (0,)), ((), ()))
     same(lax.dot_general(x, x, dims), np.dot(x, x))
-    same(lax.dot_general(x, x, dims, np.int32), np.int32(40000))
+    same(lax.dot_general(x, x, dims, None, np.int32), np.int32(40000))
     h = np.full(3, 300, np.float16)
-    same(lax.dot_general(h, h, dims, np.float32), np.float32(270000))
-    same(lax.dot_general(np.ones(3), np.ones(3), dims, np.float32), np.float32(3))
-    same(lax.dot(h, h, np.float64), np.float64(270000))
+    same(lax.dot_general(h, h, dims, None, np.float32), np.float32(270000))
+    same(lax.dot_general(np.ones(3), np.ones(3), dims, None, np.float32), np.float32(3))
+    same(lax.dot(h, h, preferred_element_type=np.float64), np.float64(270000))
 
 
 # -- derivatives -----------------------------------------------------------------------------------------------------

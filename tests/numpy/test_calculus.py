@@ -57,16 +57,6 @@ EXAMPLES = [
     Example("unwrap period", lambda xp, x: xp.unwrap(x, period=4), (PHASES,)),
     Example("unwrap int", lambda xp, x: xp.unwrap(x, period=4), (np.array([0, 1, 2, 5, 7, 1]),)),
     Example("unwrap half", lambda xp, x: xp.unwrap(x, period=4.0), (np.array([0.0, 2.0, 0.0, 1.0]),), 0),
-    Example("polyval", lambda xp, p, x: xp.polyval(p, x), (VALUES, X)),
-    Example("polyval of one", lambda xp, p, x: xp.polyval(p, x), (VALUES, 1.5)),
-    Example("polyval int", lambda xp, p: xp.polyval(p, 3), (np.array([1, 2, 3]),)),
-    Example("polyval float32", lambda xp, p, x: xp.polyval(p, x), (VALUES, X.astype(np.float32)), 0),
-    Example("polyadd", lambda xp, p, q: xp.polyadd(p, q), (VALUES, PLACES[:2])),
-    Example("polysub", lambda xp, p, q: xp.polysub(p, q), (PLACES[:2], VALUES)),
-    Example("polyder", lambda xp, p: xp.polyder(p, 2), (VALUES,)),
-    Example("polyint", lambda xp, p: xp.polyint(p), (VALUES,)),
-    Example("polyint constants", lambda xp, p, k: xp.polyint(p, 2, k), (VALUES, PLACES[:2])),
-    Example("polyint one constant", lambda xp, p: xp.polyint(p, 2, 3.0), (VALUES,)),
     *[
         Example(f"{f} {mode} {n}", lambda xp, x, y, f=f, m=mode: getattr(xp, f)(x, y, m), (x, y), digits=4)
         for f in ("convolve", "correlate")

@@ -251,6 +251,56 @@ SIZED: dict[str, tuple[Any, Any]] = {
         lambda x: fnp.unique(x, True, False, True, size=3)[1:],
         (np.array([1, 0, 2]), np.array([3, 1, 2])),
     ),
+    "unique rows": (
+        lambda x: fnp.unique(x, axis=1, size=4, fill_value=-1.0),
+        np.array([[0.0, 0.5, 2.0, -1.0], [0.0, 0.0, 2.0, -1.0]]),
+    ),
+    "unique rows, inverse": (lambda x: fnp.unique(x.T, return_inverse=True, axis=0, size=3)[1], np.array([1, 0, 2])),
+    "unique_values": (lambda x: fnp.unique_values(x, size=4, fill_value=7.0), np.array([0.0, 0.5, 2.0, 7.0])),
+    "unique_counts": (lambda x: tuple(fnp.unique_counts(x, size=3)), (np.array([0.0, 0.5, 2.0]), np.array([3, 1, 2]))),
+    "unique_inverse": (lambda x: fnp.unique_inverse(x, size=3).inverse_indices, np.array([[1, 0, 2], [0, 0, 2]])),
+    "unique_all": (lambda x: fnp.unique_all(x, size=3).indices, np.array([1, 0, 2])),
+    "compress": (lambda x: fnp.compress(x[0] > 0, x, axis=1, size=2), np.array([[0.5, 2.0], [0.0, 2.0]])),
+    "compress, filled": (
+        lambda x: fnp.compress(x[0] > 1, x, axis=1, size=2, fill_value=9.0),
+        np.array([[2.0, 9.0], [2.0, 9.0]]),
+    ),
+    "compress a vector": (lambda x: fnp.compress([False, True], x, size=1), np.array([0.0])),
+    "extract": (lambda x: fnp.extract(x > 0, x, size=4), np.array([0.5, 2.0, 2.0, 0.0])),
+    "union1d": (lambda x: fnp.union1d(x, [1.0, 2.0], size=5, fill_value=-1.0), np.array([0.0, 0.5, 1.0, 2.0, -1.0])),
+    "intersect1d": (lambda x: fnp.intersect1d(x, [2.0, 0.0, 7.0], size=3), np.array([0.0, 2.0, 0.0])),
+    "intersect1d, places": (
+        lambda x: fnp.intersect1d(x, [2.0, 0.0, 7.0], return_indices=True, size=3, fill_value=-1.0),
+        (np.array([0.0, 2.0, -1.0]), np.array([1, 2, 6]), np.array([1, 0, 3])),
+    ),
+    "setdiff1d": (lambda x: fnp.setdiff1d(x, [2.0], size=3, fill_value=8.0), np.array([0.0, 0.5, 8.0])),
+    "setdiff1d as it is": (
+        lambda x: fnp.setdiff1d(x[0], [0.0], assume_unique=True, size=2),
+        np.array([0.5, 2.0]),
+    ),
+    "setxor1d": (lambda x: fnp.setxor1d(x, [2.0, 3.0], size=4, fill_value=8.0), np.array([0.0, 0.5, 3.0, 8.0])),
+    "repeat": (
+        lambda x: fnp.repeat(x[0], x[0].astype(int) + 1, total_repeat_length=4),
+        np.array([0.5, 0.0, 2.0, 2.0]),
+    ),
+    "repeat too few": (lambda x: fnp.repeat(x[0], x[0].astype(int), total_repeat_length=3), np.array([2.0, 2.0, 2.0])),
+    "repeat members": (
+        lambda x: fnp.repeat(x, (x[:, 1] + 1).astype(int), axis=0, total_repeat_length=1),
+        np.array([[0.5, 0.0, 2.0]]),
+    ),
+    "delete": (lambda x: fnp.delete(x, x[1, 2].astype(int), axis=1), np.array([[0.5, 0.0], [0.0, 0.0]])),
+    "delete several": (
+        lambda x: fnp.delete(x[0], x[1, 1:].astype(int), assume_unique_indices=True),
+        np.array([0.0]),
+    ),
+    "insert": (lambda x: fnp.insert(x[0], x[0, 2].astype(int), 7.0), np.array([0.5, 0.0, 7.0, 2.0])),
+    "insert from the end": (lambda x: fnp.insert(x[0], -x[0, 2].astype(int), 7.0), np.array([0.5, 7.0, 0.0, 2.0])),
+    "insert several": (
+        lambda x: fnp.insert(x, x[0, 1:].astype(int), [[7.0, 8.0]], axis=1),
+        np.array([[7.0, 0.5, 0.0, 8.0, 2.0], [7.0, 0.0, 0.0, 8.0, 2.0]]),
+    ),
+    "sort descending": (lambda x: fnp.sort(x, axis=0, descending=True), np.array([[0.5, 0.0, 2.0], [0.0, 0.0, 2.0]])),
+    "argsort descending": (lambda x: fnp.argsort(x, descending=True), np.array([[2, 0, 1], [2, 0, 1]])),
     "bincount": (lambda x: fnp.bincount(fnp.ravel(x).astype(int), length=4), np.array([4, 0, 2, 0])),
     "bincount, too short": (lambda x: fnp.bincount(fnp.ravel(x).astype(int) - 1, length=2), np.array([0, 2])),
 }
@@ -301,7 +351,20 @@ ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
     "histogram weights": (lambda x: fnp.histogram(x, weights=x[0]), errors.ShapeError, "do not fit"),
     "histogramdd bins": (lambda x: fnp.histogramdd(x, bins=[2, 2]), errors.ArgumentError, "3 coordinates"),
     "histogramdd lengths": (lambda x: fnp.histogramdd([x, x[0]]), errors.ShapeError, "differ in number"),
-    "unique size and axis": (lambda x: fnp.unique(x, axis=0, size=2), errors.ArgumentError, "axis=None alone"),
+    "unique of no elements": (lambda x: fnp.unique(x[:0], size=2), errors.ShapeError, "with elements"),
+    "intersection with nothing": (lambda x: fnp.intersect1d(x, x[:0], size=2), errors.ShapeError, "with elements"),
+    "repeats that are traced": (
+        lambda x: fnp.repeat(x[0], x[0].astype(int)),
+        errors.ConcretizationError,
+        "total_repeat_length",
+    ),
+    "repeats that do not fit": (
+        lambda x: fnp.repeat(x[0], x[0, :2].astype(int), total_repeat_length=3),
+        errors.ShapeError,
+        "3 ints",
+    ),
+    "repeat of nothing": (lambda x: fnp.repeat(x[:0], 2, 0, total_repeat_length=3), errors.ShapeError, "no member"),
+    "a long condition": (lambda x: fnp.compress(x.ravel() > 0, x[0], size=2), errors.IndexingError, "longer than axis"),
     "out": (lambda x: fnp.choose([0, 1, 0], [x, x], out=np.zeros((2, 3))), errors.DetachedWriteError, "choose"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import functrans as ft
 import functrans.numpy as fnp
 from functrans import errors
 from functrans.numpy import dispatch
+from functrans.test_util import check_grads
 from tests.numpy.agreement import Example, check_example, same
 
 X = np.array([[0.5, -1.5, 2.0], [1.25, 3.0, -0.75]])
@@ -153,6 +155,57 @@ def test_at_on_arrays_that_are_not_traced() -> None:
     np.testing.assert_array_equal(ft.jit(f)(2.0), [4.0, 0.0, 2.0])
 
 
+@pytest.mark.parametrize(
+    ("name", "b"),
+    [
+        ("add", 2.0),
+        ("subtract", 2.0),
+        ("multiply", np.array([2.0, 4.0, 8.0])),
+        ("divide", np.array([2.0, 4.0, 8.0])),
+        ("power", 2.0),
+        ("maximum", 1.5),
+        ("minimum", 1.5),
+        ("hypot", 3.0),
+        ("logical_or", 0.0),
+        ("negative", None),
+    ],
+)
+def test_at_as_a_function(name: str, b: Any) -> None:
+    x, places = np.array([1.0, 3.0, 2.0, 5.0]), np.array([1, 1, 3])
+    others = () if b is None else (b,)
+    expected = x.copy()
+    getattr(np, name).at(expected, places, *others)
+
+    def f(x: Any, *others: Any) -> Any:
+        return getattr(fnp, name).at(x, places, *others, inplace=False)
+
+    for out in (
+        f(x, *others),
+        ft.jit(f)(x, *others),
+        ft.vmap(f, in_axes=(0, *(None,) * len(others)))(x[None], *others)[0],
+    ):
+        np.testing.assert_allclose(out, expected, rtol=1e-15)
+    assert x.tolist() == [1.0, 3.0, 2.0, 5.0]
+    if name in ("subtract", "divide", "negative"):
+        check_grads(f, (x, *others), order=2)
+
+
+def test_at_as_a_function_does_not_lose_a_dtype() -> None:
+    with pytest.raises(errors.DTypeError, match="results of type float64"):
+        fnp.divide.at(np.arange(3), [0, 1], 2.0, inplace=False)
+    with pytest.raises(errors.ArgumentError, match="1 operands are needed"):
+        fnp.add.at(np.arange(3), [0, 1], inplace=False)
+
+
+def test_signatures_are_numpys() -> None:
+    for ours, numpys in ((fnp.add, np.add), (fnp.vecdot, np.vecdot), (fnp.from_dlpack, np.from_dlpack)):
+        try:
+            expected = str(inspect.signature(numpys))
+        except ValueError:
+            continue  # Older versions of NumPy do not tell.
+        assert str(inspect.signature(ours)) == expected
+
+
 ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
     "order counts": (lambda x: fnp.subtract.reduce(x, axis=(0, 1)), errors.ShapeError, "one axis at a time"),
     "no identity": (lambda x: fnp.fmax.reduce(x[:0]), ValueError, "fmax has no identity"),
@@ -169,8 +222,12 @@ ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
         "Make them static",
     ),
     "reduceat out of bounds": (lambda x: fnp.add.reduceat(x, [2]), errors.IndexingError, "index 2"),
-    "at": (lambda x: fnp.add.at(x, [0], 1.0), errors.DetachedWriteError, r"\.at\[indices\]\.add"),
-    "at an array": (lambda x: fnp.maximum.at(np.ones(2), [0], x[0, 0]), errors.DetachedWriteError, r"\.max\(b\)"),
+    "at": (lambda x: fnp.add.at(x, [0], 1.0), errors.DetachedWriteError, r"add\.at\(a, indices, b, inplace=False"),
+    "at an array": (
+        lambda x: fnp.maximum.at(np.ones(2), [0], x[0, 0]),
+        errors.DetachedWriteError,
+        r"maximum\.at\(.*inplace=False",
+    ),
     "np at": (lambda x: np.add.at(np.ones(2), [0], x[0, 0]), errors.DetachedWriteError, "add.at"),
     "cast": (lambda x: fnp.add(x, 1, dtype=int), errors.DTypeError, "'same_kind'"),
     "where": (lambda x: fnp.add(x, 1, where=MASK), errors.ArgumentError, r"where\(mask"),

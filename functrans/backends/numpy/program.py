@@ -88,8 +88,11 @@ class ProgramSource(PythonSource):
             super()._emit(i, eqn)
             return
         name = self.names[over]
-        function = self.bind_global(eqn.prim.scalar, getattr(np, eqn.prim.scalar))
-        self.lines.append(f"{name} = {function}({', '.join([self._atom(a) for a in eqn.inputs])}, {name})")
+        original = getattr(np, eqn.prim.scalar)
+        function = self.bind_global(eqn.prim.scalar, original)
+        # NumPy's extrema take `out` by name alone.
+        out = f"out={name}" if original in (np.maximum, np.minimum) else name
+        self.lines.append(f"{name} = {function}({', '.join([self._atom(a) for a in eqn.inputs])}, {out})")
         self.names[eqn.outs[0]] = name
         for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var) and a is not over):
             self._release(var, i)

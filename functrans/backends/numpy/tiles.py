@@ -134,6 +134,7 @@ class Tiles:
         self._place = {a: n for n, a in enumerate(kernel.order)}
         self._axes_of: dict[int, Axes] = {}
         self._names: dict[int, str] = {}
+        self._scalars: dict[Any, str] = {}
         self._views: dict[Any, str] = {}
         self._free: dict[_Register, list[int]] = {}
         self._held: dict[int, int] = {}
@@ -233,7 +234,8 @@ class Tiles:
             value = expr.value
             if type(value) in (bool, int) or (type(value) is float and math.isfinite(value)):
                 return repr(value)
-            return self.bind("scalar", value)
+            key = (type(value), repr(value))
+            return self._scalars.setdefault(key, self._scalars.get(key) or self.bind("scalar", value))
         return self._names[_key(expr)]
 
     def _view(self, access: Access, level: int) -> str:
@@ -324,7 +326,9 @@ class Tiles:
             out = f"s{kept}"
         copy = self.bind("copyto", np.copyto)
         if function is not None:
-            lines.append(f"{self.bind(function.__name__, function)}({', '.join([*args, out])})")
+            # NumPy's extrema take `out` by name alone.
+            place = f"out={out}" if function in (np.maximum, np.minimum) else out
+            lines.append(f"{self.bind(function.__name__, function)}({', '.join([*args, place])})")
         elif op.prim.scalar == "where" and direct is None:
             lines.append(f"{copy}({out}, {args[2]})")
             lines.append(f"{copy}({out}, {args[1]}, where={args[0]})")

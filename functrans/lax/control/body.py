@@ -12,15 +12,18 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from functrans import errors
+from functrans.config import trace_settings
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Captured, Place, array_type, guard_of, is_captured_array, same, substitute
+from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Jaxpr, Var, used_inputs
 from functrans.core.stage import JaxprTrace
 from functrans.core.trace import Tracer, aval_of, current_trace, is_array, reset_trace, set_trace
 from functrans.core.tree import describe_mismatch, tree_flatten, tree_flatten_with_path
 from functrans.core.tree_paths import keystr
 from functrans.core.treedef import PyTreeDef
+from functrans.interpreters.batch import named_axes
 from functrans.lax.control.region import results_fitted
 from functrans.util.cache import Bounded
 
@@ -59,19 +62,47 @@ def leaf_path(label: str, tree: Any, i: int) -> str:
 
 
 class BodyTrace(JaxprTrace):
-    """Records a body. What it demands of a captured value of an enclosing ``jit`` is demanded there."""
+    """Records a body. What it demands of captured values of an enclosing ``jit`` is demanded there.
 
-    __slots__ = ("captures",)
+    Where that one can say what the value is, the body is ``decided`` by it, and serves no other call.
+    """
+
+    __slots__ = ("captures", "decided")
 
     def __init__(self, name: str) -> None:
         super().__init__(current_trace(), name)
         self.captures: dict[Var, Tracer] = {}
+        self.decided = False
 
     def need(self, tracer: Tracer, error: Any, use: str) -> Any:
-        outer = self.captures.get(tracer.payload)
-        if outer is not None and outer._trace.concrete(outer) is None:
-            outer._trace.need(outer, error, use)
-        return super().need(tracer, error, use)
+        outer = self._outside(tracer)
+        if outer is None or (not isinstance(outer._trace, JaxprTrace) and outer._trace.concrete(outer) is not None):
+            return super().need(tracer, error, use)
+        self.decided = True
+        return outer._concrete(error, use)
+
+    def _outside(self, tracer: Tracer) -> Tracer | None:
+        """The value as the enclosing transformation has it, where it is computed from captured traced values alone."""
+        if self.ended:
+            return None
+        bound: dict[Any, Any] = {**dict(self.constants.values()), **self.captures}
+        needed: set[Any] = {tracer.payload}
+        wanted = []
+        for eqn in reversed(self.eqns):
+            if not needed.isdisjoint(eqn.outs):
+                needed.update(a for a in eqn.inputs if isinstance(a, Var))
+                wanted.append(eqn)
+        made = {out for eqn in wanted for out in eqn.outs}
+        free = [v for v in needed if v not in made]
+        if any(v not in bound for v in free) or any(eqn.effects for eqn in wanted):
+            return None
+        jaxpr = Jaxpr([], wanted[::-1], [tracer.payload], free, [bound[v] for v in free])
+        token = set_trace(self.parent)
+        try:
+            (outer,) = evaluate(jaxpr, ())
+        finally:
+            reset_trace(token)
+        return outer if isinstance(outer, Tracer) else None
 
 
 class Hidden(NamedTuple):
@@ -116,6 +147,7 @@ class Traced(NamedTuple):
         hidden: where the captured arrays lie; ``used`` says which of them are inputs.
         guards: other captured values, with what they are compared with.
         out_tree: the structure of the results.
+        decided: whether the values of this call decided something.
     """
 
     jaxpr: Jaxpr
@@ -124,6 +156,7 @@ class Traced(NamedTuple):
     used: tuple[bool, ...]
     guards: tuple[tuple[Place, Any], ...]
     out_tree: PyTreeDef
+    decided: bool
 
     def captures(self, captured: Captured) -> list[Any] | None:
         """The captured arrays of a call; None where a captured value is not what it was when tracing."""
@@ -155,10 +188,16 @@ _bodies: Bounded[list[Traced]] = Bounded(512)
 _KEPT = 8
 
 
-def body_of(where: str, f: Callable[..., Any], treedef: PyTreeDef, avals: Sequence[ShapedArray]) -> Body:
+def body_of(
+    where: str,
+    f: Callable[..., Any],
+    treedef: PyTreeDef,
+    avals: Sequence[ShapedArray],
+    captured: Captured | None = None,
+) -> Body:
     """``f(*args)`` traced, where ``treedef`` is the structure of the tuple ``args`` with leaves of types ``avals``."""
-    captured = Captured(f)
-    key = (captured.key, treedef, tuple(avals))
+    captured = captured or Captured(f)
+    key = (captured.key, treedef, tuple(avals), trace_settings(), named_axes())
     known = _bodies.get(key)
     for entry in known or ():
         arrays = entry.captures(captured)
@@ -166,7 +205,7 @@ def body_of(where: str, f: Callable[..., Any], treedef: PyTreeDef, avals: Sequen
             return Body(entry.jaxpr, (*entry.consts, *arrays), entry.out_tree)
     traced = _trace(where, f, captured, treedef, avals, True) or _trace(where, f, captured, treedef, avals, False)
     assert traced is not None
-    if not any(isinstance(c, Tracer) for c in traced.consts):
+    if not traced.decided and not any(isinstance(c, Tracer) for c in traced.consts):
         kept = _bodies.put(key, [])
         kept.insert(0, traced)
         del kept[_KEPT:]
@@ -183,7 +222,7 @@ def _trace(
     avals: Sequence[ShapedArray],
     open_containers: bool,
 ) -> Traced | None:
-    """Trace ``f``; None where it writes to a container that was opened for its arrays."""
+    """Trace ``f``; None where it, or a callback, writes to a container that was opened for its arrays."""
     trace = BodyTrace(name_of(f))
     hidden: list[Hidden] = []
     compared: list[Place] = []
@@ -224,6 +263,8 @@ def _trace(
         trace.ended = True
     for container, leaves in opened:
         now = tree_flatten(container)[0]
+        if any(container is h for h in trace.handed):
+            return None
         if len(now) != len(leaves) or any(a is not b for a, b in zip(now, leaves, strict=True)):
             return None
     trace.ended = False
@@ -231,8 +272,8 @@ def _trace(
     used = used_inputs(raw)[: len(inputs)]
     kept = [v for v, u in zip(raw.invars, used, strict=False) if u]
     jaxpr, consts = raw.replace(invars=(*kept, *raw.invars[len(inputs) :])).hoisted()
-    guards = tuple((place, guard_of(captured.read(place), raw.consts)) for place in compared)
-    return Traced(jaxpr, consts, tuple(hidden), tuple(used), guards, out_tree)
+    guards = tuple((place, guard_of(captured.read(place), raw.consts, trace.handed)) for place in compared)
+    return Traced(jaxpr, consts, tuple(hidden), tuple(used), guards, out_tree, trace.decided)
 
 
 def _opened(value: Any) -> tuple[list[Any], PyTreeDef | None]:
@@ -338,17 +379,29 @@ def settle(
     """
     leaves, tree = tree_flatten(carry)
     treedef = tree_flatten((carry, *rest))[1]
-    avals = [aval_of(x) for x in leaves]
+    captured = Captured(f)
+    first = tuple([aval_of(x) for x in leaves])
     n = len(leaves)
+    key = (captured.key, treedef, first, tuple(rest_avals))
+    # Where the types came to rest the last time they most likely do again.
+    known = _rests.get(key)
+    avals = known or first
     for turn in count():
-        body = body_of(where, f, treedef, (*avals, *rest_avals))
+        body = body_of(where, f, treedef, (*avals, *rest_avals), captured)
         check_carry_tree(where, label, tree, split(body.out_tree))
         outs = body.out_avals[:n]
-        new = [
-            carried(where, label, carry, a, o, i, turn > 2) for i, (a, o) in enumerate(zip(avals, outs, strict=True))
-        ]
+        if outs == avals:
+            break
+        new = tuple(
+            [carried(where, label, carry, a, o, i, turn > 2) for i, (a, o) in enumerate(zip(avals, outs, strict=True))]
+        )
         if new == avals:
             break
         avals = new
+    if avals is not first and avals is not known:
+        _rests.put(key, avals)
     jaxpr = results_fitted(body.jaxpr, (*avals, *body.out_avals[n:]))
-    return Settled(jaxpr, body.consts, tuple(avals), body.out_tree)
+    return Settled(jaxpr, body.consts, avals, body.out_tree)
+
+
+_rests: Bounded[tuple[ShapedArray, ...]] = Bounded(512)

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 from functrans.core.avals import ShapedArray
 from functrans.core.evaluate import evaluate
 from functrans.core.finite import is_debugging
-from functrans.core.jaxpr import Eqn, Jaxpr, Var, dce
+from functrans.core.jaxpr import Eqn, Jaxpr, dce, result_avals, result_vars
 from functrans.core.primitive import BatchAxis, Primitive, Undefined, Zero
 from functrans.core.structural import move_axis, zero_of
 from functrans.interpreters.batch import batch_jaxpr
 from functrans.interpreters.jvp import jvp_jaxpr
-from functrans.interpreters.split import SplitEqn, split_jaxpr
+from functrans.interpreters.split import SplitEqn, parts_of, split_jaxpr
 from functrans.interpreters.transpose import transpose_jaxpr
 
 
@@ -26,7 +26,7 @@ class Compiler(Protocol):
 
 
 def _shape(*avals: ShapedArray, jaxpr: Jaxpr, name: str, backend: Compiler) -> list[ShapedArray]:
-    return list(jaxpr.out_avals)
+    return result_avals(jaxpr, avals)
 
 
 def _impl(xp: Any, *args: Any, jaxpr: Jaxpr, name: str, backend: Compiler) -> list[Any]:
@@ -80,7 +80,7 @@ def split_call(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
     known_in = [a for a, u in zip(eqn.inputs, unknown, strict=True) if not u]
     known_out = [o for o, u in zip(eqn.outs, parts.unknown_out, strict=True) if not u]
     unknown_out = [o for o, u in zip(eqn.outs, parts.unknown_out, strict=True) if u]
-    extra = [Var(a) for a in parts.known.out_avals[len(known_out) :]]
+    extra = result_vars(result_avals(parts.known, [a.aval for a in known_in])[len(known_out) :])
     fresh = iter(extra)
     residuals = [known_in[i] if i is not None else next(fresh) for i in parts.residual_inputs]
     known = eqn._replace(inputs=tuple(known_in), outs=(*known_out, *extra), params={**params, "jaxpr": parts.known})
@@ -89,7 +89,7 @@ def split_call(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
         outs=tuple(unknown_out),
         params={**params, "jaxpr": parts.unknown},
     )
-    return SplitEqn((known,) if known.outs else (), (rest,) if rest.outs else ())
+    return parts_of(known, rest)
 
 
 def dce_call(eqn: Eqn, used: Sequence[bool]) -> Eqn:
@@ -103,6 +103,7 @@ jit_p = Primitive(
     "jit",
     shape=_shape,
     impl=_impl,
+    inline=lambda inputs, *, jaxpr, name, backend: (jaxpr, inputs),
     specialize=_specialize,
     jvp=_jvp,
     transpose=_transpose,

@@ -12,19 +12,19 @@ from functrans.config import any_mode, config
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.evaluate import evaluate
-from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var, dce, used_inputs
+from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var, axes_in, dce, differ, result_avals, used_inputs
 from functrans.core.primitive import BatchAxis, Primitive, Trait, Undefined, Zero
 from functrans.core.stage import stage
 from functrans.core.structural import zero_of, zeros
-from functrans.core.trace import Tracer, aval_of, current_trace
+from functrans.core.trace import Tracer, aval_of
 from functrans.core.tree import describe_mismatch
 from functrans.interpreters.batch import batch_jaxpr, materialize
 from functrans.interpreters.jvp import jvp_jaxpr
-from functrans.interpreters.split import SplitEqn, split_jaxpr
+from functrans.interpreters.split import SplitEqn, parts_of, split_jaxpr
 from functrans.interpreters.transpose import transpose_jaxpr
-from functrans.lax.compare import eq, ge, le, logical_not, ne
+from functrans.lax.compare import eq, ge, le, logical_and, logical_not, ne
 from functrans.lax.control.body import BOXES, Body, body_of, check_function, flatten_operands, leaf_path, name_of
-from functrans.lax.control.region import fit, fitted, owned, results_fitted, runner
+from functrans.lax.control.region import fit, fitted, owned_eagerly, results_fitted, runner
 from functrans.lax.creation import iota
 from functrans.lax.movement import broadcast_in_dim
 from functrans.lax.reduction import argmax, reduce_any
@@ -42,11 +42,11 @@ def _shape(which: ShapedArray, *avals: ShapedArray, branches: Branches) -> list[
         raise errors.JaxprError(f"cond: the index must be one integer or boolean, got {which}")
     for branch in branches:
         for i, (a, e) in enumerate(zip(avals, branch.in_avals, strict=True)):
-            if (a.shape, a.dtype) != (e.shape, e.dtype):
+            if differ(a, e):
                 raise errors.JaxprError(f"cond: operand {i} has type {a}, and a branch asks for {e}")
-        if branch.out_avals != branches[0].out_avals:
+        if result_avals(branch, avals) != result_avals(branches[0], avals):
             raise errors.JaxprError(f"cond: branches return {branches[0].out_avals} and {branch.out_avals}")
-    return list(branches[0].out_avals)
+    return result_avals(branches[0], avals)
 
 
 def _chooser(xp: Any, *, branches: Branches) -> Callable[..., Sequence[Any]]:
@@ -66,7 +66,7 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, branches: Branches)
     n_out = len(live_out)
     targets = branches[0].out_avals
     avals = (*targets, *(a.tangent() for a, now in zip(targets, live_out, strict=True) if now))
-    derived, consts = _joined([jvp_jaxpr(b, live, live_out)[0] for b in branches])
+    derived, consts = joined([jvp_jaxpr(b, live, live_out)[0] for b in branches])
     in_avals = branches[0].in_avals
     given = [fit(t, a.tangent()) for t, a in zip(tangents[1:], in_avals, strict=True) if not isinstance(t, Zero)]
     outs = cond_p.bind(which, *consts, *operands, *given, branches=tuple(results_fitted(b, avals) for b in derived))
@@ -74,7 +74,7 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, branches: Branches)
     return outs[:n_out], [next(rest) if now else zero_of(o) for o, now in zip(outs[:n_out], live_out, strict=True)]
 
 
-def _joined(branches: Sequence[Jaxpr]) -> tuple[list[Jaxpr], list[Any]]:
+def joined(branches: Sequence[Jaxpr]) -> tuple[list[Jaxpr], list[Any]]:
     """Branches with constants as branches without, and the constants, which all of them take as first operands."""
     consts: list[Any] = [c for b in branches for c in b.consts]
     if not consts:
@@ -101,7 +101,7 @@ def _batch(
         return _select(axis, materialize(axis, which, dim), operands, batched, branches)
     masks = [batch_jaxpr(b, axis, batched)[1] for b in branches]
     out = [any(m) for m in zip(*masks, strict=True)]
-    mapped, consts = _joined([batch_jaxpr(b, axis, batched, out)[0] for b in branches])
+    mapped, consts = joined([batch_jaxpr(b, axis, batched, out)[0] for b in branches])
     avals = mapped[0].out_avals
     outs = cond_p.bind(which, *consts, *operands, branches=tuple(results_fitted(b, avals) for b in mapped))
     return outs, [0 if b else None for b in out]
@@ -112,8 +112,9 @@ def _select(
 ) -> tuple[list[Any], list[int | None]]:
     """Every branch that some example takes is run on the whole batch, and each example picks its results.
 
-    An example that does not take a branch lends it the operands of one that does. So no branch sees values that it
-    was guarded from, and no derivative meets the infinities that it would have there.
+    An example that does not take a branch borrows the operands of one that does. So no branch sees values that it
+    was guarded from, and no derivative meets the infinities that it would have there. Effects pass over such an
+    example. Where a branch computes across the examples, they all come with operands of their own.
     """
     last = len(branches) - 1
     masks = []
@@ -124,14 +125,16 @@ def _select(
             masks.append(le(which, 0) if k == 0 else ge(which, last) if k == last else eq(which, k))
     results: list[Any] = []
     for mask, branch in zip(masks, branches, strict=True):
-        mapped, _ = batch_jaxpr(branch, axis, batched, True)
+        live = mask if axis.live is None else logical_and(axis.live, mask)
+        mapped, _ = batch_jaxpr(branch, axis._replace(live=live), batched, True)
         closed, consts = mapped.hoisted()
+        borrow = axis.name is None or axis.name not in axes_in(branch)
         outs = cond_p.bind(
             reduce_any(mask),
             mask,
             *consts,
             *operands,
-            branches=guarded(closed, (*[False] * len(consts), *batched), axis.size),
+            branches=guarded(closed, (*[False] * len(consts), *[b and borrow for b in batched]), axis.size),
         )
         if not results:
             results = outs
@@ -164,7 +167,7 @@ def _split(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
     if unknown[0]:
         return SplitEqn((), (eqn,))
     late = list(unknown[1:])
-    parts = [split_jaxpr(b, late) for b in branches]
+    parts = [split_jaxpr(b, late, again=0) for b in branches]
     late_out = [any(u) for u in zip(*(p.unknown_out for p in parts), strict=True)]
     known_in = [i for i, u in enumerate(late) if not u]
 
@@ -239,7 +242,7 @@ def _split(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
         outs=tuple(o for o, now in zip(eqn.outs, late_out, strict=True) if now),
         params={"branches": tuple(later_branches)},
     )
-    return SplitEqn((known,) if known.outs else (), (_without_unused(later),) if later.outs else ())
+    return parts_of(known, _without_unused(later))
 
 
 def _filling(known: Jaxpr, first: Sequence[Atom], fill: dict[int, Atom], avals: tuple[ShapedArray, ...]) -> Jaxpr:
@@ -276,7 +279,7 @@ def _transpose(cotangents: Sequence[Any], which: Any, *operands: Any, branches: 
     live = [not isinstance(ct, Zero) for ct in cotangents]
     masks = [transpose_jaxpr(b, linear, live)[1] for b in branches]
     found = [any(m) for m in zip(*masks, strict=True)]
-    backwards, consts = _joined([_forced(transpose_jaxpr(b, linear, live, True)[0], found) for b in branches])
+    backwards, consts = joined([_forced(transpose_jaxpr(b, linear, live, True)[0], found) for b in branches])
     in_avals = branches[0].in_avals
     targets = [a.cotangent() for a, lin in zip(in_avals, linear, strict=True) if lin]
     avals = tuple(a for a, now in zip(targets, found, strict=True) if now)
@@ -428,8 +431,7 @@ def _choose(
     )
     given = [*captured.values(), *leaves]
     outs = cond_p.bind(which, *given, branches=branches)
-    if current_trace() is None:
-        outs = owned(outs, given)
+    outs = owned_eagerly(outs, given)
     return bodies[0].out_tree.unflatten(outs)
 
 

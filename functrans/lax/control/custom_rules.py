@@ -16,15 +16,16 @@ from functrans import errors
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.evaluate import evaluate
-from functrans.core.jaxpr import Jaxpr
+from functrans.core.jaxpr import NO_EFFECTS, Eqn, Jaxpr, dce
 from functrans.core.primitive import BatchAxis, Params, Primitive, Trait, Undefined, Zero
-from functrans.core.stage import PartialTrace, stage
+from functrans.core.stage import JaxprTrace, PartialTrace, stage
 from functrans.core.structural import convert, instantiate, move_axis, reduce_sum, zero_of
 from functrans.core.trace import Tracer, aval_of, current_trace, reset_trace, reverse_mode, set_trace
-from functrans.interpreters.batch import batch_flat, materialize
+from functrans.interpreters.batch import batch_flat, batch_jaxpr, materialize
 from functrans.interpreters.jvp import jvp_flat
 from functrans.interpreters.linearize import CustomLinear, Recorded
 from functrans.interpreters.transpose import backward_pass
+from functrans.lax.control.region import runner
 
 Flat = Callable[..., Sequence[Any]]
 
@@ -36,10 +37,11 @@ class Rules:
         name: the function's name, for messages.
         fun: ``fun(*args)`` gives the results.
         jvp: ``jvp(primals, tangents)`` gives results and tangents; a tangent may be ``Zero``.
-        fwd: ``fwd(*args)`` gives results and residuals.
+        fwd: ``fwd(live, args)`` gives results and residuals; ``live`` says which arguments are differentiated.
         bwd: ``bwd(residuals, cotangents)`` gives a cotangent or None for each argument.
         n_captured: how many of the first arguments are traced values that the function or its rules close over.
         jaxpr: the function staged, with ``n_consts`` hoisted constants as its first inputs.
+        optimize_remat: whether ``fwd`` gives way to the function itself where only its results are needed.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Rules:
         n_captured: int = 0,
         jaxpr: Jaxpr | None = None,
         n_consts: int = 0,
+        optimize_remat: bool = False,
     ) -> None:
         self.name = name
         self.fun = fun
@@ -61,6 +64,7 @@ class Rules:
         self.n_captured = n_captured
         self.jaxpr = jaxpr
         self.n_consts = n_consts
+        self.optimize_remat = optimize_remat
 
     def staged(self, avals: Sequence[ShapedArray]) -> tuple[Rules, Sequence[Any]]:
         """The rules with the function staged at given avals, and the constants that this hoisted."""
@@ -79,6 +83,7 @@ class Rules:
                 self.n_captured,
                 jaxpr,
                 n,
+                self.optimize_remat,
             ),
             consts,
         )
@@ -121,6 +126,10 @@ def _impl(xp: Any, *args: Any, rules: Rules) -> list[Any]:
     return list(rules.fun(*args))
 
 
+def _specialize(xp: Any, avals: Sequence[ShapedArray], *, rules: Rules) -> Flat:
+    return rules.fun if rules.jaxpr is None else runner(rules.jaxpr, xp)
+
+
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, rules: Rules) -> tuple[list[Any], list[Any]]:
     _check_captured(rules, [aval_of(p) for p in primals], [not isinstance(t, Zero) for t in tangents])
     primals, tangents = rules.without_consts(primals), rules.without_consts(tangents)
@@ -132,14 +141,37 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, rules: Rules) -> tu
             f"{rules.name} was declared with a custom rule, and none was given: call {rules.name}.defjvp(rule) or "
             f"{rules.name}.defvjp(fwd, bwd) before it is differentiated"
         )
-    outs, residuals = rules.fwd(*primals)
     live = tuple(not isinstance(t, Zero) for t in tangents)
+    outs, residuals = _forward(rules, live, primals)
     avals = tuple(aval_of(p) for p in primals)
     given = [t for t in tangents if not isinstance(t, Zero)]
     linear_out = [dtypes.is_inexact(aval_of(o).dtype) for o in outs]
     bwd = Backward(rules.name, rules.bwd, live, avals, tuple(aval_of(o) for o in outs), len(residuals))
     found = iter(custom_linear_p.bind(*residuals, *given, bwd=bwd))
     return list(outs), [next(found) if lin else zero_of(o) for o, lin in zip(outs, linear_out, strict=True)]
+
+
+def _forward(rules: Rules, live: tuple[bool, ...], primals: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Results and residuals of the forward rule."""
+    assert rules.fwd is not None
+    if not rules.optimize_remat or not isinstance(current_trace(), JaxprTrace):
+        outs: Sequence[Any]
+        outs, residuals = rules.fwd(live, primals)
+        return outs, residuals
+    # Where the residuals turn out not to be needed, as in a checkpointed region, the function itself does.
+    counts: list[int] = []
+
+    def both(*args: Any) -> list[Any]:
+        assert rules.fwd is not None
+        outs, residuals = rules.fwd(live, args)
+        counts.append(len(outs))
+        return [*outs, *residuals]
+
+    avals = [aval_of(p) for p in primals]
+    jaxpr, consts = stage(both, avals, rules.name).hoisted()
+    staged, more = rules.staged(avals)
+    values = forward_p.bind(*consts, *more, *primals, jaxpr=jaxpr, rules=staged, n_consts=len(consts))
+    return values[: counts[0]], values[counts[0] :]
 
 
 def _linearize(
@@ -149,7 +181,7 @@ def _linearize(
     _check_captured(rules, [aval_of(p) for p in primals], live)
     primals, live = rules.without_consts(primals), rules.without_consts(live)
     if rules.fwd is not None and rules.bwd is not None:
-        outs, residuals = rules.fwd(*primals)
+        outs, residuals = _forward(rules, tuple(live), primals)
         avals = tuple(aval_of(p) for p in primals)
         out_avals = tuple(aval_of(o) for o in outs)
         bwd = Backward(rules.name, rules.bwd, tuple(live), avals, out_avals, len(residuals))
@@ -289,12 +321,12 @@ def _batch(
         del zeros
         return outs, [next(rest) if z is None else zero_of(o) for z, o in zip(live_out, outs, strict=True)]
 
-    def fwd(*arrays: Any) -> tuple[list[Any], list[Any]]:
+    def fwd(live: Sequence[bool], arrays: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         counts: list[int] = []
 
         def flat(*examples: Any) -> list[Any]:
             assert rules.fwd is not None
-            outs, residuals = rules.fwd(*examples)
+            outs, residuals = rules.fwd(live, examples)
             counts.append(len(outs))
             return [*outs, *residuals]
 
@@ -336,6 +368,7 @@ def _batch(
         fwd if rules.fwd is not None else None,
         bwd if rules.bwd is not None else None,
         rules.n_captured,
+        optimize_remat=rules.optimize_remat,
     )
     if n:
         # Constants keep their place in front; the rules never see them.
@@ -361,9 +394,12 @@ custom_p = Primitive(
     transpose=_transpose,
     batch=_batch,
     linearize=_linearize,
+    inline=lambda inputs, *, rules: None if rules.jaxpr is None else (rules.jaxpr, inputs),
+    specialize=_specialize,
     stage=_stage,
     multiple=True,
     kind="custom",
+    effects=lambda *, rules: NO_EFFECTS if rules.jaxpr is None else rules.jaxpr.effects,
     traits=frozenset({Trait.VIEW}),
 )
 
@@ -396,5 +432,59 @@ custom_linear_p = Primitive(
     batch=_linear_batch,
     multiple=True,
     kind="custom",
+    traits=frozenset({Trait.VIEW}),
+)
+
+
+# A forward rule, recorded: from its constants, those of the function, and the arguments to results and residuals.
+
+
+def _forward_jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, rules: Rules, n_consts: int
+) -> tuple[list[Any], list[Any]]:
+    return jvp_flat(lambda *xs: _forward_evaluate(xs, jaxpr, rules, n_consts), primals, tangents)
+
+
+def _forward_evaluate(args: Sequence[Any], jaxpr: Jaxpr, rules: Rules, n_consts: int) -> list[Any]:
+    return evaluate(jaxpr, _forward_operands(args, rules, n_consts))
+
+
+def _forward_operands(values: Sequence[Any], rules: Rules, n_consts: int) -> list[Any]:
+    return [*values[:n_consts], *values[n_consts + rules.n_consts :]]
+
+
+def _forward_batch(
+    axis: BatchAxis, args: Sequence[Any], dims: Sequence[int | None], *, jaxpr: Jaxpr, rules: Rules, n_consts: int
+) -> tuple[list[Any], list[int | None]]:
+    given = _forward_operands(args, rules, n_consts)
+    places = _forward_operands(dims, rules, n_consts)
+    mapped, out = batch_jaxpr(jaxpr, axis, [d is not None for d in places])
+    first = [move_axis(x, d, 0) if d is not None else x for x, d in zip(given, places, strict=True)]
+    return evaluate(mapped, first), [0 if b else None for b in out]
+
+
+def _forward_dce(eqn: Eqn, used: Sequence[bool]) -> Eqn:
+    """The function itself where no residual is needed."""
+    rules: Rules = eqn.params["rules"]
+    assert rules.jaxpr is not None
+    n_out, n_consts = len(rules.jaxpr.outvars), eqn.params["n_consts"]
+    if any(used[n_out:]):
+        outs = tuple(o for o, u in zip(eqn.outs, used, strict=True) if u)
+        if not all(used[:n_out]):
+            return eqn
+        return eqn._replace(outs=outs, params={**eqn.params, "jaxpr": dce(eqn.params["jaxpr"], used)})
+    return eqn._replace(prim=custom_p, inputs=eqn.inputs[n_consts:], outs=eqn.outs[:n_out], params={"rules": rules})
+
+
+forward_p = Primitive(
+    "custom_forward",
+    shape=lambda *avals, jaxpr, rules, n_consts: list(jaxpr.out_avals),
+    impl=lambda xp, *args, jaxpr, rules, n_consts: list(runner(jaxpr, xp)(*_forward_operands(args, rules, n_consts))),
+    jvp=_forward_jvp,
+    batch=_forward_batch,
+    multiple=True,
+    kind="custom",
+    inline=lambda inputs, *, jaxpr, rules, n_consts: (jaxpr, _forward_operands(inputs, rules, n_consts)),
+    dce=_forward_dce,
     traits=frozenset({Trait.VIEW}),
 )

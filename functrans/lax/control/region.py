@@ -10,10 +10,11 @@ import numpy as np
 from functrans.core.avals import ShapedArray
 from functrans.core.evaluate import compiled, evaluate
 from functrans.core.finite import is_debugging
-from functrans.core.jaxpr import Jaxpr
-from functrans.core.stage import stage
+from functrans.core.jaxpr import Eqn, Jaxpr, Var, result_vars, sizes_in
+from functrans.core.primitive import Params, Primitive, Undefined
+from functrans.core.stage import size_tracer, stage
 from functrans.core.structural import convert, rebox
-from functrans.core.trace import aval_of
+from functrans.core.trace import aval_of, current_trace
 from functrans.util.cache import WeakMemo
 
 Avals = tuple[ShapedArray, ...]
@@ -55,6 +56,18 @@ reordered: WeakMemo[Jaxpr] = WeakMemo(_reordered)
 """``reordered(jaxpr, inputs, outputs)``: the jaxpr with inputs and outputs in the order of these indices."""
 
 
+def split_applied(prim: Primitive, operands: Sequence[Any], params: Params) -> tuple[Jaxpr, list[Any]]:
+    """The two parts of one application of a region, one after another, and the sizes that come before its operands."""
+    assert prim.split is not None
+    avals = [x.aval if isinstance(x, Undefined) else aval_of(x) for x in operands]
+    sizes = tuple(dict.fromkeys(sizes_in((*params.values(), *avals))))
+    inputs = tuple([Var(a.update()) for a in avals])
+    outs = result_vars(prim.shape(*avals, **params))
+    parts = prim.split(Eqn(prim, inputs, outs, params), [isinstance(x, Undefined) for x in operands])
+    jaxpr = Jaxpr([*sizes, *inputs], [*parts.known, *parts.unknown], outs)
+    return jaxpr, [size_tracer(size, current_trace()) for size in sizes]
+
+
 def runner(jaxpr: Jaxpr, xp: Any) -> Callable[..., Sequence[Any]]:
     """A Python function of arrays that runs the jaxpr; one that looks at every value where NaNs are sought."""
     if not is_debugging():
@@ -65,6 +78,11 @@ def runner(jaxpr: Jaxpr, xp: Any) -> Callable[..., Sequence[Any]]:
             return evaluate(jaxpr, args)
 
     return checked
+
+
+def owned_eagerly(values: Sequence[Any], operands: Sequence[Any]) -> list[Any]:
+    """Results of an eager call; while something is traced, whoever runs the program sees to it."""
+    return owned(values, operands) if current_trace() is None else list(values)
 
 
 def owned(values: Sequence[Any], operands: Sequence[Any]) -> list[Any]:

@@ -1,45 +1,46 @@
-"""``scan``: a loop of known length that carries a state, reads slices and collects results."""
+"""The primitive ``scan``: a loop of known length that carries a state, reads slices and collects results."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from functrans import errors
-from functrans.config import any_mode, config
-from functrans.core.avals import ShapedArray
+from functrans.core.avals import ShapedArray, shaped
 from functrans.core.evaluate import evaluate
-from functrans.core.jaxpr import Eqn, Jaxpr, Var, dce, used_inputs
+from functrans.core.jaxpr import Eqn, Jaxpr, SizeVar, Var, dce, differ, result_avals, used_inputs
 from functrans.core.primitive import BatchAxis, Primitive, Undefined, Zero
-from functrans.core.stage import stage
-from functrans.core.structural import add, instantiate, zeros
-from functrans.core.trace import aval_of
-from functrans.core.tree import tree_map
-from functrans.core.treedef import PyTreeDef
+from functrans.core.stage import size_tracer, stage
+from functrans.core.structural import add, instantiate, rebox, zeros
+from functrans.core.trace import aval_of, current_trace
 from functrans.interpreters.batch import batch_jaxpr, materialize
 from functrans.interpreters.jvp import jvp_jaxpr
-from functrans.interpreters.split import SplitEqn, split_jaxpr
+from functrans.interpreters.split import SplitEqn, parts_of, split_jaxpr
 from functrans.interpreters.transpose import backward_pass, transpose_jaxpr
-from functrans.lax.control.body import check_function, flatten_operands, leaf_path, name_of, settle
-from functrans.lax.control.region import fit, fitted, reordered, results_fitted
+from functrans.lax.arithmetic import sub
+from functrans.lax.compare import lt
+from functrans.lax.control.halves import split_body
+from functrans.lax.control.region import fit, reordered, results_fitted, split_applied
 from functrans.lax.control.stepping import loop, sliced, stacked
-from functrans.lax.slicing import concatenate
-from functrans.lax.subscript import index
+from functrans.lax.movement import broadcast_in_dim
+from functrans.lax.selection import select
 from functrans.util.cache import WeakMemo
 from functrans.util.lists import split as runs
 
 
 def _shape(
-    *avals: ShapedArray, jaxpr: Jaxpr, n_consts: int, n_carry: int, length: int, reverse: bool, unroll: int
+    *avals: ShapedArray, jaxpr: Jaxpr, n_consts: int, n_carry: int, length: Any, counted: bool, **how: Any
 ) -> list[ShapedArray]:
-    expected = list(jaxpr.in_avals)
+    avals = avals[counted:]
     start = n_consts + n_carry
+    expected = list(jaxpr.in_avals)
     expected[start:] = [stacked(a, length) for a in expected[start:]]
     for i, (a, e) in enumerate(zip(avals, expected, strict=True)):
-        if (a.shape, a.dtype) != (e.shape, e.dtype):
+        if differ(a, e):
             raise errors.JaxprError(f"scan: operand {i} has type {a}, and the body asks for {e}")
-    outs = jaxpr.out_avals
+    outs = result_avals(jaxpr, [*avals[:start], *(sliced(a) for a in avals[start:])])
     return [*outs[:n_carry], *(stacked(a, length) for a in outs[n_carry:])]
 
 
@@ -53,10 +54,10 @@ def _jvp(
     jaxpr: Jaxpr,
     n_consts: int,
     n_carry: int,
-    length: int,
-    reverse: bool,
-    unroll: int,
+    counted: bool,
+    **how: Any,
 ) -> tuple[list[Any], list[Any]]:
+    count, primals, tangents = primals[:counted], primals[counted:], tangents[counted:]
     start, n = n_consts + n_carry, len(primals)
     n_out = len(jaxpr.outvars)
     live = [not isinstance(t, Zero) for t in tangents]
@@ -88,13 +89,13 @@ def _jvp(
     tangent_avals = [a.tangent() for a, now in zip(carry_avals, live_out, strict=False) if now]
     body = results_fitted(body, (*carry_avals, *tangent_avals, *body.out_avals[n_carry + grown :]))
     outs = scan_p.bind(
+        *count,
         *operands,
         jaxpr=body,
         n_consts=h + n_consts + sum(live[:n_consts]),
         n_carry=n_carry + grown,
-        length=length,
-        reverse=reverse,
-        unroll=unroll,
+        counted=counted,
+        **how,
     )
     place = {i: k for k, i in enumerate(outputs)}
     results = [outs[place[i]] for i in range(n_out)]
@@ -111,13 +112,16 @@ def _batch(
     jaxpr: Jaxpr,
     n_consts: int,
     n_carry: int,
-    length: int,
-    reverse: bool,
-    unroll: int,
+    counted: bool,
+    **how: Any,
 ) -> tuple[list[Any], list[int | None]]:
     start = n_consts + n_carry
     n_out = len(jaxpr.outvars)
+    count, args, dims, count_dims = args[:counted], args[counted:], dims[counted:], dims[:counted]
+    masked = any(d is not None for d in count_dims)
     batched = [d is not None for d in dims]
+    if masked:
+        batched[n_consts:start] = [True] * n_carry
     while True:
         body, out = batch_jaxpr(jaxpr, axis, batched, [*batched[n_consts:start], *[False] * (n_out - n_carry)])
         if out[:n_carry] == tuple(batched[n_consts:start]):
@@ -131,111 +135,94 @@ def _batch(
     h = len(consts)
     carry_avals = closed.in_avals[h + n_consts : h + start]
     closed = results_fitted(closed, (*carry_avals, *closed.out_avals[n_carry:]))
-    outs = scan_p.bind(
-        *consts,
-        *operands,
-        jaxpr=closed,
-        n_consts=h + n_consts,
-        n_carry=n_carry,
-        length=length,
-        reverse=reverse,
-        unroll=unroll,
-    )
+    if masked:
+        last = sub(size_value(how["length"]), 1) if how["reverse"] else 0
+        operands = [*consts, *operands]
+        operands[h + n_consts : h + n_consts] = [rebox(last, "python")]
+        outs = scan_p.bind(
+            materialize(axis, count[0], count_dims[0]),
+            *operands,
+            jaxpr=ending(closed, h + n_consts, n_carry, -1 if how["reverse"] else 1, axis.size),
+            n_consts=1 + h + n_consts,
+            n_carry=1 + n_carry,
+            counted=False,
+            **how,
+        )[1:]
+    else:
+        outs = scan_p.bind(
+            *count, *consts, *operands, jaxpr=closed, n_consts=h + n_consts, n_carry=n_carry, counted=counted, **how
+        )
     return outs, [None if not b else 0 if i < n_carry else 1 for i, b in enumerate(out)]
+
+
+def _ending(jaxpr: Jaxpr, n_consts: int, n_carry: int, ahead: int, size: Any) -> Jaxpr:
+    """A mapped step whose examples are done after different numbers of steps, and keep their carries from then on.
+
+    Its first constant is these numbers, its first carry the number of the step.
+    """
+
+    def step(count: Any, *args: Any) -> list[Any]:
+        consts, (i,), carry, xs = runs(args, [n_consts, 1, n_carry])
+        outs = evaluate(jaxpr, [*consts, *carry, *xs])
+        active = lt(i, count)
+        kept = [
+            select(broadcast_in_dim(active, aval_of(now).shape, (0,)), now, before)
+            for now, before in zip(outs, carry, strict=False)
+        ]
+        return [rebox(add(i, ahead), "python"), *kept, *outs[n_carry:]]
+
+    count = shaped((size,), np.dtype(np.int64))
+    place = shaped((), np.dtype(np.int64), "python")
+    in_avals = list(jaxpr.in_avals)
+    in_avals[n_consts:n_consts] = [place]
+    return stage(step, [count, *in_avals], "scan")
+
+
+ending: WeakMemo[Jaxpr] = WeakMemo(_ending)
+
+
+def size_value(length: Any) -> Any:
+    """A length as an operand."""
+    return size_tracer(length, current_trace()) if isinstance(length, SizeVar) else length
 
 
 def _split(eqn: Eqn, unknown: Sequence[bool]) -> SplitEqn:
     """The known part keeps what the other one needs of each step as further results, stacked."""
-    jaxpr: Jaxpr = eqn.params["jaxpr"]
-    n_consts, n_carry, length = (eqn.params[k] for k in ("n_consts", "n_carry", "length"))
+    params = eqn.params
+    n_consts, n_carry, length = (params[k] for k in ("n_consts", "n_carry", "length"))
     start = n_consts + n_carry
-    late = list(unknown)
-    while True:
-        parts = split_jaxpr(jaxpr, late)
-        grown = [a or b for a, b in zip(late[n_consts:start], parts.unknown_out, strict=False)]
-        if grown == late[n_consts:start]:
-            break
-        late[n_consts:start] = grown
-    late_out = [*grown, *parts.unknown_out[n_carry:]]
-    n_known_out = len(parts.unknown_out) - sum(parts.unknown_out)
-    atoms = iter(parts.known.outvars[:n_known_out])
-    given = {j: next(atoms) for j, u in enumerate(parts.unknown_out) if not u}
-    extra = iter(parts.known.outvars[n_known_out:])
-    known_in = [i for i, u in enumerate(late) if not u]
-
-    kept = []  # what the known body gives besides: residuals, and carries that are constants to the unknown one
-    fixed, rows, stepped = [], [], []  # operands of the unknown scan, with the inputs of its body
-    for var, i in zip(parts.unknown.invars, parts.residual_inputs, strict=False):
-        place = None if i is None else known_in[i]
-        if place is not None and place < n_consts:
-            fixed.append((eqn.inputs[place], var))
-        elif place is not None and place >= start:
-            stepped.append((eqn.inputs[place], var))
-        else:
-            kept.append(parts.known.invars[i] if i is not None else next(extra))
-            rows.append(var)
-    forced = {}
-    for j in range(n_carry):
-        if grown[j] and not parts.unknown_out[j]:
-            forced[j] = Var(given[j].aval)
-            kept.append(given[j])
-            rows.append(forced[j])
-    saved = [Var(stacked(a.aval, length)) for a in kept]
-
-    known_out = [j for j in range(len(late_out)) if not late_out[j]]
-    body = parts.known.replace(outvars=[*(given[j] for j in known_out), *kept])
-    n_known_consts, n_known_carry = late[:n_consts].count(False), grown.count(False)
-    carry_avals = body.in_avals[n_known_consts : n_known_consts + n_known_carry]
+    count, inputs = eqn.inputs[: params["counted"]], eqn.inputs[params["counted"] :]
+    halves = split_body(params["jaxpr"], n_consts, n_carry, unknown[params["counted"] :], params["checkpoint"])
+    late = [i for i, u in enumerate(halves.unknown) if u]
+    saved = [Var(stacked(a, length)) for a in halves.kept]
     known = eqn._replace(
-        inputs=tuple(eqn.inputs[i] for i in known_in),
-        outs=(*(eqn.outs[j] for j in known_out), *saved),
+        inputs=(*count, *(a for a, u in zip(inputs, halves.unknown, strict=True) if not u)),
+        outs=(*(o for o, u in zip(eqn.outs, halves.unknown_out, strict=True) if not u), *saved),
         params={
-            **eqn.params,
-            "jaxpr": results_fitted(body, (*carry_avals, *body.out_avals[n_known_carry:])),
-            "n_consts": n_known_consts,
-            "n_carry": n_known_carry,
+            **params,
+            "jaxpr": halves.known,
+            "n_consts": halves.unknown[:n_consts].count(False),
+            "n_carry": halves.unknown[n_consts:start].count(False),
         },
     )
-
-    late_in = [i for i, u in enumerate(late) if u]
-    late_vars = dict(zip(late_in, parts.unknown.invars[len(parts.residual_inputs) :], strict=True))
-    late_atoms = iter(parts.unknown.outvars)
-    results = {j: next(late_atoms) for j, u in enumerate(parts.unknown_out) if u} | forced
-    late_consts = [i for i in late_in if i < n_consts]
-    late_carry = [i for i in late_in if n_consts <= i < start]
-    late_xs = [i for i in late_in if i >= start]
-    order = [j for j in range(len(late_out)) if late_out[j]]
-    rest = Jaxpr(
-        [
-            *(v for _, v in fixed),
-            *(late_vars[i] for i in [*late_consts, *late_carry]),
-            *rows,
-            *(v for _, v in stepped),
-            *(late_vars[i] for i in late_xs),
-        ],
-        parts.unknown.eqns,
-        [results[j] for j in order],
-        parts.unknown.constvars,
-        parts.unknown.consts,
-    )
-    n_fixed, n_late = len(fixed) + len(late_consts), len(late_carry)
-    in_avals = list(rest.in_avals)
-    for k in range(n_fixed + n_late, len(in_avals)):
-        in_avals[k] = in_avals[k].update(box="numpy")
-    carry_avals = tuple(in_avals[n_fixed : n_fixed + n_late])
-    rest = fitted(rest, tuple(in_avals), (*carry_avals, *rest.out_avals[n_late:]))
     later = eqn._replace(
         inputs=(
-            *(a for a, _ in fixed),
-            *(eqn.inputs[i] for i in [*late_consts, *late_carry]),
+            *count,
+            *(inputs[i] for i in halves.fixed),
+            *(inputs[i] for i in late if i < start),
             *saved,
-            *(a for a, _ in stepped),
-            *(eqn.inputs[i] for i in late_xs),
+            *(inputs[i] for i in halves.stepped),
+            *(inputs[i] for i in late if i >= start),
         ),
-        outs=tuple(eqn.outs[j] for j in order),
-        params={**eqn.params, "jaxpr": rest, "n_consts": n_fixed, "n_carry": n_late},
+        outs=tuple(o for o, u in zip(eqn.outs, halves.unknown_out, strict=True) if u),
+        params={
+            **params,
+            "jaxpr": halves.late,
+            "n_consts": len(halves.fixed) + sum(halves.unknown[:n_consts]),
+            "n_carry": sum(halves.unknown[n_consts:start]),
+        },
     )
-    return SplitEqn((known,) if known.outs else (), (later,) if later.outs else ())
+    return parts_of(known, later)
 
 
 def _reach(jaxpr: Jaxpr, n_consts: int, n_carry: int, linear: Sequence[bool]) -> list[bool]:
@@ -299,25 +286,10 @@ def _backward(
 backward: WeakMemo[tuple[Jaxpr, tuple[Any, ...], tuple[bool, ...]]] = WeakMemo(_backward)
 
 
-def _transpose(
-    cotangents: Sequence[Any],
-    *operands: Any,
-    jaxpr: Jaxpr,
-    n_consts: int,
-    n_carry: int,
-    length: int,
-    reverse: bool,
-    unroll: int,
-) -> list[Any]:
-    params = {
-        "jaxpr": jaxpr,
-        "n_consts": n_consts,
-        "n_carry": n_carry,
-        "length": length,
-        "reverse": reverse,
-        "unroll": unroll,
-    }
-    undefined = [isinstance(x, Undefined) for x in operands]
+def _transpose(cotangents: Sequence[Any], *operands: Any, **params: Any) -> list[Any]:
+    jaxpr, n_consts, n_carry, counted = (params[k] for k in ("jaxpr", "n_consts", "n_carry", "counted"))
+    count, args = operands[:counted], operands[counted:]
+    undefined = [isinstance(x, Undefined) for x in args]
     linear = _reach(jaxpr, n_consts, n_carry, undefined)
     start = n_consts + n_carry
     if not all(linear[n_consts:start]):
@@ -327,34 +299,33 @@ def _transpose(
     carry_avals = jaxpr.in_avals[n_consts:start]
     carry = [fit(instantiate(ct), a.cotangent()) for ct, a in zip(cotangents, carry_avals, strict=False)]
     summed = [i for i in range(n_consts) if found[i]]
-    fixed = [x for x, lin in zip(operands[:n_consts], linear, strict=False) if not lin]
-    xs = [x for x, lin in zip(operands[start:], linear[start:], strict=True) if not lin]
+    fixed = [x for x, lin in zip(args[:n_consts], linear, strict=False) if not lin]
+    xs = [x for x, lin in zip(args[start:], linear[start:], strict=True) if not lin]
     outs = scan_p.bind(
+        *count,
         *consts,
         *fixed,
         *carry,
-        *(zeros(jaxpr.in_avals[i].cotangent()) for i in summed),
+        *(zeros(args[i].aval.cotangent()) for i in summed),
         *xs,
         *(ct for ct, now in zip(cotangents[n_carry:], live, strict=True) if now),
-        jaxpr=body,
-        n_consts=len(consts) + len(fixed),
-        n_carry=n_carry + len(summed),
-        length=length,
-        reverse=not reverse,
-        unroll=unroll,
+        **{
+            **params,
+            "jaxpr": body,
+            "n_consts": len(consts) + len(fixed),
+            "n_carry": n_carry + len(summed),
+            "reverse": not params["reverse"],
+        },
     )
-    places = [*range(n_consts, start), *summed, *(i for i in range(start, len(operands)) if found[i])]
+    places = [*range(n_consts, start), *summed, *(i for i in range(start, len(args)) if found[i])]
     results = dict(zip(places, outs, strict=True))
-    return [results.get(i) if undefined[i] else None for i in range(len(operands))]
+    return [*[None] * counted, *(results.get(i) if undefined[i] else None for i in range(len(args)))]
 
 
 def _transpose_rest(cotangents: Sequence[Any], operands: Sequence[Any], params: dict[str, Any]) -> list[Any]:
     """Transpose a scan that carries known values too: they run first, forwards."""
-    avals = [aval_of(x) if not isinstance(x, Undefined) else x.aval for x in operands]
-    inputs = tuple(map(Var, avals))
-    outs = tuple(map(Var, _shape(*avals, **params)))
-    parts = _split(Eqn(scan_p, inputs, outs, params), [isinstance(x, Undefined) for x in operands])
-    return backward_pass(Jaxpr(inputs, [*parts.known, *parts.unknown], outs), operands, cotangents)
+    parts, sizes = split_applied(scan_p, operands, params)
+    return backward_pass(parts, [*sizes, *operands], cotangents)[len(sizes) :]
 
 
 def _dce(eqn: Eqn, used: Sequence[bool]) -> Eqn:
@@ -371,8 +342,9 @@ def _dce(eqn: Eqn, used: Sequence[bool]) -> Eqn:
             break
         keep[:n_carry] = grown
     needed[n_consts:start] = grown
+    count, inputs = eqn.inputs[: params["counted"]], eqn.inputs[params["counted"] :]
     return eqn._replace(
-        inputs=tuple(a for a, u in zip(eqn.inputs, needed, strict=True) if u),
+        inputs=(*count, *(a for a, u in zip(inputs, needed, strict=True) if u)),
         outs=tuple(o for o, k in zip(eqn.outs, keep, strict=True) if k),
         params={
             **params,
@@ -382,6 +354,9 @@ def _dce(eqn: Eqn, used: Sequence[bool]) -> Eqn:
         },
     )
 
+
+# Operands: with ``counted`` the number of steps that are taken, which is the length but for examples of a batch; then
+# constants, carries, slices. With ``checkpoint`` nothing is kept of a step for derivatives but what comes into it.
 
 scan_p: Primitive = Primitive(
     "scan",
@@ -396,144 +371,3 @@ scan_p: Primitive = Primitive(
     split=_split,
     dce=_dce,
 )
-
-# -- the public functions -----------------------------------------------------------------------------------------
-
-
-def _pair(where: str) -> Callable[[PyTreeDef], PyTreeDef]:
-    def carry_of(out_tree: PyTreeDef) -> PyTreeDef:
-        node = out_tree.node_data()
-        children = out_tree.children()
-        if node is None or not issubclass(node[0], (tuple, list)) or len(children) != 2:
-            raise errors.OutputError(
-                f"{where}: the function must return a pair (carry, y), where y may be None; it returned {out_tree}"
-            )
-        return children[0]
-
-    return carry_of
-
-
-def _length(where: str, label: str, xs: Any, leaves: Sequence[Any], length: Any) -> int:
-    """The number of steps, which the leaves of ``xs`` and ``length`` must agree on."""
-    found: int | None = None
-    if length is not None:
-        try:
-            found = operator.index(length)
-        except TypeError:
-            raise errors.ArgumentError(
-                f"{where}: length must be an int, got {length!r} of type {type(length).__name__}"
-            ) from None
-        if found < 0:
-            raise errors.ArgumentError(f"{where}: length must not be negative, got {found}")
-    first = "length"
-    for i, leaf in enumerate(leaves):
-        shape = aval_of(leaf).shape
-        name = leaf_path(label, xs, i)
-        if not shape:
-            raise errors.ShapeError(
-                f"{where}: {name} is a scalar of type {aval_of(leaf)}, and an array with a leading axis to step along "
-                f"is needed. Let the function close over what is the same in every step"
-            )
-        if found is None:
-            found, first = shape[0], name
-        elif shape[0] != found:
-            raise errors.ShapeError(
-                f"{where}: {name} has shape {shape}, which gives {shape[0]} steps, and {first} gives {found}. The "
-                f"leading axes of all leaves of {label} must have one extent"
-            )
-    if found is None:
-        raise errors.ArgumentError(f"{where}: without {label} the number of steps is unknown; pass length=")
-    return found
-
-
-def scan(
-    f: Callable[[Any, Any], Any],
-    init: Any,
-    xs: Any = None,
-    length: int | None = None,
-    reverse: bool = False,
-    unroll: int | bool = 1,
-) -> tuple[Any, Any]:
-    """A loop with a state: ``carry, y = f(carry, x)`` for each slice ``x`` of ``xs``, the ``y`` stacked.
-
-    It stands for this loop, and is differentiable in both modes to any order::
-
-        ys = []
-        for x in xs:
-            init, y = f(init, x)
-            ys.append(y)
-        return init, np.stack(ys)
-
-    ``f`` is traced once for given types, also outside of ``jit``, and may close over arrays and traced values.
-
-    Args:
-        f: a function of the carry and one slice that returns the pair of the next carry and a result, which may
-            be None. The carry keeps its structure, shapes and dtypes; a Python number among the first values takes
-            the dtype that ``f`` gives it.
-        init: the first carry, a pytree of arrays and numbers.
-        xs: a pytree of arrays with leading axes of one extent, which are stepped along; None for no slices.
-        length: the number of steps, needed where ``xs`` is None.
-        reverse: whether to go through the slices from the last to the first; results stand where their slices do.
-        unroll: how many steps are written out one after another in the compiled loop; True for all of them.
-
-    Returns:
-        The last carry, and the results, each with a leading axis of the number of steps.
-
-    Raises:
-        TreeStructureError, ShapeError, DTypeError: for a carry that changes its type, or slices of several lengths.
-        OutputError: for a function that does not return a pair of arrays.
-
-    >>> import numpy as np, functrans as ft
-    >>> ft.lax.scan(lambda total, x: (total + x, total), 0.0, np.array([1.0, 2.0, 3.0]))
-    (np.float64(6.0), array([0., 1., 3.]))
-    >>> ft.grad(lambda r: ft.lax.scan(lambda c, _: (c * r, None), 1.0, length=3)[0])(2.0)
-    np.float64(12.0)
-    """
-    check_function("scan", "f", f)
-    return run_scan(f"scan({name_of(f)})", f, init, xs, length, reverse, unroll)
-
-
-def run_scan(
-    where: str, f: Callable[[Any, Any], Any], init: Any, xs: Any, length: Any, reverse: Any, unroll: Any
-) -> tuple[Any, Any]:
-    """``scan`` on behalf of a public function, which messages call ``where``."""
-    carry, carry_tree = flatten_operands(where, "init", init)
-    slices, xs_tree = flatten_operands(where, "xs", xs)
-    n = _length(where, "xs", xs, slices, length)
-    if not isinstance(unroll, (bool, int)) or unroll < 0 or (unroll == 0 and unroll is not False):
-        raise errors.ArgumentError(f"{where}: unroll must be a positive int or a bool, got {unroll!r}")
-    if any_mode() and config.disable_jit and n:
-        return _stepwise(f, init, xs, n, reverse)
-    example = xs_tree.unflatten([0] * len(slices))
-    avals = [sliced(aval_of(x)) for x in slices]
-    body = settle(where, "the carry", f, init, (example,), avals, _pair(where))
-    first = list(map(fit, carry, body.carry))
-    outs = scan_p.bind(
-        *body.consts,
-        *first,
-        *slices,
-        jaxpr=body.jaxpr,
-        n_consts=len(body.consts),
-        n_carry=len(carry),
-        length=n,
-        reverse=bool(reverse),
-        unroll=max(n, 1) if unroll is True else max(int(unroll), 1),
-    )
-    k = len(carry)
-    return carry_tree.unflatten(outs[:k]), body.out_tree.children()[1].unflatten(outs[k:])
-
-
-def _stepwise(f: Callable[[Any, Any], Any], carry: Any, xs: Any, length: int, reverse: bool) -> tuple[Any, Any]:
-    """The loop in Python, one step after another, on the values at hand."""
-    ys = []
-    order = range(length - 1, -1, -1) if reverse else range(length)
-    for i in order:
-        carry, y = f(carry, tree_map(lambda x, i=i: index(x, i), xs))
-        ys.append(y)
-    if reverse:
-        ys.reverse()
-    return carry, tree_map(lambda *rows: concatenate([_row(r) for r in rows], 0), *ys)
-
-
-def _row(value: Any) -> Any:
-    return materialize(BatchAxis(1), value, None)

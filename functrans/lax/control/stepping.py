@@ -1,4 +1,7 @@
-"""How ``scan`` runs: a Python loop around its compiled body."""
+"""How loops run: a Python loop with the body's operations written into it.
+
+What the body computes of constants alone is computed once, before the first step, if there is one.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrans.core.avals import ShapedArray, shaped
-from functrans.core.evaluate import PythonSource, evaluate
+from functrans.core.evaluate import PythonSource, compiled, evaluate
 from functrans.core.finite import is_debugging
-from functrans.core.jaxpr import Jaxpr, used_inputs
+from functrans.core.infix import only_unboxed
+from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var, rename, used_inputs
 from functrans.core.stage import stage
 from functrans.lax.control.region import owned, runner
-from functrans.util.cache import WeakMemo
+from functrans.util.cache import Bounded, WeakMemo
 from functrans.util.lists import split as runs
+
+FIRST_CAPACITY = 16
+"""For how many steps there is room at first in what a loop of unknown length keeps; it doubles when it is full."""
 
 
 def sliced(aval: ShapedArray) -> ShapedArray:
@@ -22,6 +29,36 @@ def sliced(aval: ShapedArray) -> ShapedArray:
 
 def stacked(aval: ShapedArray, length: Any) -> ShapedArray:
     return shaped((length, *aval.shape), aval.dtype)
+
+
+def _hoisted(jaxpr: Jaxpr, n_consts: int, created: bool = True) -> tuple[Jaxpr, Jaxpr]:
+    """What a body computes of its constants alone, and the body with that as further constants behind the others.
+
+    With ``created`` that includes what it computes of nothing at all.
+    """
+    fixed: set[Atom] = {*jaxpr.invars[:n_consts], *jaxpr.constvars}
+    once: list[Eqn] = []
+    rest: list[Eqn] = []
+    for eqn in jaxpr.eqns:
+        read = [a for a in eqn.inputs if isinstance(a, Var)]
+        if (read or created) and fixed.issuperset(read) and not eqn.effects and not jaxpr.sized:
+            once.append(eqn)
+            fixed.update(eqn.outs)
+        else:
+            rest.append(eqn)
+    used: set[Atom] = {a for eqn in rest for a in eqn.inputs} | set(jaxpr.outvars)
+    more = [out for eqn in once for out in eqn.outs if out in used]
+    consts = jaxpr.invars[:n_consts]
+    return (
+        jaxpr.replace(invars=consts, eqns=once, outvars=more),
+        jaxpr.replace(invars=[*consts, *more, *jaxpr.invars[n_consts:]], eqns=rest),
+    )
+
+
+hoisted: WeakMemo[tuple[Jaxpr, Jaxpr]] = WeakMemo(_hoisted)
+
+
+# -- loops of known length ----------------------------------------------------------------------------------------
 
 
 def _unrolled(jaxpr: Jaxpr, n_consts: int, n_carry: int, times: int) -> Jaxpr:
@@ -44,78 +81,273 @@ def _unrolled(jaxpr: Jaxpr, n_consts: int, n_carry: int, times: int) -> Jaxpr:
 unrolled: WeakMemo[Jaxpr] = WeakMemo(_unrolled)
 
 
-def _written_out(jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int) -> Callable[..., Any]:
-    """The loop with the body's operations written into it: ``f(order, results, *operands)`` gives the carries."""
-    source = PythonSource(jaxpr, xp)
-    start, n = n_consts + n_carry, len(jaxpr.invars)
-    ys = [f"_y{j}" for j in range(len(jaxpr.outvars) - n_carry)]
-    # The body writes over the names of its inputs once it has used them, so that every step sets them again.
-    given = [f"_a{i}" if i < start else f"_a{i}[_i]" for i in range(n)]
-    used = used_inputs(jaxpr)
-    lines = [f"{name} = {value}" for name, value, u in zip(source.inputs, given, used, strict=True) if u]
-    lines += source.lines
-    lines += [f"{y}[_i] = {out}" for y, out in zip(ys, source.outputs[n_carry:], strict=True)]
-    carry = ", ".join(given[n_consts:start])
-    if n_carry:
-        lines.append(f"{carry} = {', '.join(source.outputs[:n_carry])}")
+class Step:
+    """The text of a body whose constants and carries keep their names from step to step."""
+
+    def __init__(self, jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, plain: set[Var] | None = None) -> None:
+        consts = jaxpr.invars[:n_consts]
+        # As results the constants are alive to the end, so that no other value gets their names.
+        source = PythonSource(jaxpr.replace(outvars=[*jaxpr.outvars, *consts]), xp, plain=plain or ())
+        self.globals = source.globals
+        self.lines = source.lines
+        self.outputs = source.outputs[: len(jaxpr.outvars)]
+        used = used_inputs(jaxpr)
+        # An input that is not used may share its name with another value.
+        names = [name if u else f"_u{i}" for i, (name, u) in enumerate(zip(source.inputs, used, strict=True))]
+        self.held, self.slices = names[: n_consts + n_carry], names[n_consts + n_carry :]
+        self.carry = ", ".join(names[n_consts : n_consts + n_carry])
+        self.advance = [f"{self.carry} = {', '.join(self.outputs[:n_carry])}"] if n_carry else []
+
+    def function(self, text: str, name: str) -> Callable[..., Any]:
+        made: dict[str, Callable[..., Any]] = {}
+        exec(compile(text, f"<functrans {name}>", "exec"), dict(self.globals), made)
+        return made["loop"]
+
+
+def _written_out(jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, n_ys: int, times: int) -> Callable[..., Any]:
+    """A loop of some steps at a time: ``f(order, ahead, results, *operands)`` gives the carries.
+
+    The slices come in the order of the steps where these are taken one at a time. Otherwise the j-th step of those that
+    begin at i stands at ``i + j * ahead``.
+    """
+    start = n_consts + n_carry
+    step = Step(jaxpr, xp, n_consts, n_carry, numbers(jaxpr, start))
+    n_xs = (len(jaxpr.invars) - start) // times
+    places = ["_i", *(f"_i + {j} * _ahead" for j in range(1, times))]
+    xs = [f"_x{i}" for i in range(n_xs)]
+    ys = [f"_y{j}" for j in range(n_ys)]
+    head = "for _i in _order:"
+    lines = []
+    if times == 1 and n_xs:
+        read, targets = (["_order", *xs], ["_i", *step.slices]) if n_ys else (xs, step.slices)
+        head = f"for {', '.join(targets)} in {'zip' if len(read) > 1 else ''}({', '.join(read)}):"
+    else:
+        given = [f"{x}[{place}]" for place in places for x in xs]
+        lines += [f"{name} = {value}" for name, value in zip(step.slices, given, strict=True)]
+    lines += step.lines
+    results = [f"{y}[{place}]" for place in places for y in ys]
+    lines += [f"{y} = {out}" for y, out in zip(results, step.outputs[n_carry:], strict=True)]
+    lines += step.advance
     body = "".join(f"        {line}\n" for line in lines) or "        pass\n"
-    names = ", ".join(["_order", *ys, *(f"_a{i}" for i in range(n))])
-    text = f"def loop({names}):\n    for _i in _order:\n{body}    return [{carry}]\n"
-    made: dict[str, Callable[..., Any]] = {}
-    exec(compile(text, "<functrans scan>", "exec"), dict(source.globals), made)
-    return made["loop"]
+    names = ", ".join(["_order", "_ahead", *ys, *step.held, *xs])
+    return step.function(f"def loop({names}):\n    {head}\n{body}    return [{step.carry}]\n", "scan")
 
 
 written_out: WeakMemo[Callable[..., Any]] = WeakMemo(_written_out)
 
 
-def _inlined(
-    jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, length: int, reverse: bool
+def numbers(jaxpr: Jaxpr, start: int) -> set[Var]:
+    """The slices that the body reads as Python numbers alone."""
+    unboxed = only_unboxed(jaxpr.eqns, jaxpr.outvars)
+    return {v for v in jaxpr.invars[start:] if v in unboxed and v.aval.shape == ()}
+
+
+def loop(xp: Any, **params: Any) -> Callable[..., list[Any]]:
+    """``scan`` as a Python function of arrays."""
+    return _kept(_loop, xp, params)
+
+
+def _kept(make: Callable[..., Callable[..., list[Any]]], xp: Any, params: dict[str, Any]) -> Callable[..., list[Any]]:
+    key = (make, xp, is_debugging(), *params.values())
+    return _runners.get(key) or _runners.put(key, make(xp, is_debugging(), **params))
+
+
+_runners: Bounded[Callable[..., list[Any]]] = Bounded(512)
+
+
+def _loop(
+    xp: Any,
+    debugging: bool,
+    *,
+    jaxpr: Jaxpr,
+    n_consts: int,
+    n_carry: int,
+    length: int,
+    reverse: bool,
+    unroll: int,
+    counted: bool,
+    **how: Any,
 ) -> Callable[..., list[Any]]:
-    function = written_out(jaxpr, xp, n_consts, n_carry)
-    results = [stacked(a, length) for a in jaxpr.out_avals[n_carry:]]
+    start = n_consts + n_carry
+    results = jaxpr.out_avals[n_carry:]
     order = range(length - 1, -1, -1) if reverse else range(length)
+    times = max(min(unroll, length), 1)
+    whole = length - length % times if times > 1 else 0
+    ahead = -1 if reverse else 1
+    rest = slice(length - whole - 1, None, -1) if reverse else slice(whole, None)
+    if debugging:
+        return _checked(runner(jaxpr, xp), n_consts, n_carry, order, results, xp, counted)
+    once, step = hoisted(jaxpr, n_consts)
+    n_fixed = n_consts + len(once.outvars)
+    unboxed = numbers(step, n_fixed + n_carry)
+    listed = [v in unboxed for v in step.invars[n_fixed + n_carry :]] if unboxed else []
+    one = written_out(step, xp, n_fixed, n_carry, len(results), 1)
+    several = (
+        written_out(unrolled(step, n_fixed, n_carry, times), xp, n_fixed, n_carry, len(results), times)
+        if times > 1
+        else one
+    )
+    prologue = compiled(once, xp) if once.outvars else None
 
     def run(*args: Any) -> list[Any]:
-        ys = [xp.empty(a.shape, a.dtype) for a in results]
-        return [*owned(function(order, *ys, *args), args), *ys]
+        args = args[counted:]
+        consts, carry, xs = args[:n_consts], args[n_consts:start], args[start:]
+        if not length:
+            return [*owned(carry, args), *[xp.empty((0, *a.shape), a.dtype) for a in results]]
+        if prologue is not None:
+            consts = (*consts, *prologue(*consts))
+        if listed:
+            xs = [x.tolist() if now else x for x, now in zip(xs, listed, strict=True)]
+        ys = [xp.empty((length, *a.shape), a.dtype) for a in results]
+        if times > 1:
+            carry = several(order[:whole:times], ahead, *ys, *consts, *carry, *xs)
+            if whole < length:
+                xs = [x[rest] for x in xs]
+        elif reverse:
+            xs = [x[::-1] for x in xs]
+        if whole < length:
+            carry = one(order[whole:], ahead, *ys, *consts, *carry, *xs)
+        return [*owned(carry, args), *ys]
 
     return run
 
 
-def loop(
-    xp: Any, *, jaxpr: Jaxpr, n_consts: int, n_carry: int, length: int, reverse: bool, unroll: int
+def _checked(
+    step: Callable[..., Any],
+    n_consts: int,
+    n_carry: int,
+    order: range,
+    results: Sequence[ShapedArray],
+    xp: Any,
+    counted: bool,
 ) -> Callable[..., list[Any]]:
-    """The loop as a Python function of arrays."""
-    if min(unroll, length) <= 1 and not is_debugging():
-        return _inlined(jaxpr, xp, n_consts, n_carry, length, reverse)
-    step = runner(jaxpr, xp)
-    times = max(min(unroll, length), 1)
-    several = runner(unrolled(jaxpr, n_consts, n_carry, times), xp) if times > 1 else step
-    results = [stacked(a, length) for a in jaxpr.out_avals[n_carry:]]
-    order = range(length - 1, -1, -1) if reverse else range(length)
-    whole = length - length % times if times > 1 else 0
-    start, m = n_consts + n_carry, len(results)
+    """The loop by calls of a step that looks at every value."""
+    start = n_consts + n_carry
 
     def run(*args: Any) -> list[Any]:
-        consts, xs = args[:n_consts], args[start:]
+        args = args[counted:]
         carry: Sequence[Any] = args[n_consts:start]
-        ys = [xp.empty(a.shape, a.dtype) for a in results]
-        for k in range(0, whole, times):
-            indices = order[k : k + times]
-            outs = several(*consts, *carry, *[x[i] for i in indices for x in xs])
-            carry = outs[:n_carry]
-            for j, i in enumerate(indices):
-                for y, value in zip(ys, outs[n_carry + j * m :], strict=False):
-                    y[i] = value
-        for i in order[whole:]:
-            outs = step(*consts, *carry, *[x[i] for x in xs])
-            if not m:
-                carry = outs
-                continue
+        ys = [xp.empty((len(order), *a.shape), a.dtype) for a in results]
+        for i in order:
+            outs = step(*args[:n_consts], *carry, *[x[i] for x in args[start:]])
             carry = outs[:n_carry]
             for y, value in zip(ys, outs[n_carry:], strict=True):
                 y[i] = value
         return [*owned(carry, args), *ys]
+
+    return run
+
+
+# -- loops of unknown length --------------------------------------------------------------------------------------
+
+
+def _with_test(body: Jaxpr, cond: Jaxpr, n_consts: int, n_cond: int, n_carry: int) -> Jaxpr:
+    """A step followed by the test whether there is another: constants of both, body first, then carries."""
+    tests = cond.invars[:n_cond]
+    more, (holds,) = rename(cond, [*tests, *body.outvars[:n_carry]])
+    invars = [*body.invars[:n_consts], *tests, *body.invars[n_consts:]]
+    return Jaxpr(
+        invars,
+        [*body.eqns, *more],
+        [*body.outvars, holds],
+        [*body.constvars, *cond.constvars],
+        [*body.consts, *cond.consts],
+    )
+
+
+def _written_while(jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, counting: bool) -> Callable[..., Any]:
+    """The loop, begun once it is known that there is a first step: ``f(kept, *operands)``.
+
+    It gives the carries, the number of steps, and what is kept of each, in the lists of an array that ``kept`` is.
+    """
+    step = Step(jaxpr, xp, n_consts, n_carry)
+    lines = list(step.lines)
+    kept = [f"_s{j}" for j in range(len(jaxpr.outvars) - n_carry - 1)]
+    if kept:
+        lines += ["if _n == _room:", "    _room = 2 * _room"]
+        lines += [f"    {s} = _grown({s}, _room)" for s in kept]
+        lines += [f"{s}[_n] = {out}" for s, out in zip(kept, step.outputs[n_carry:], strict=False)]
+    if counting:
+        lines.append("_n += 1")
+    lines.append(f"_holds = {step.outputs[-1]}")
+    lines += step.advance
+    lines += ["if not _holds:", f"    return [{step.carry}], _n, [{', '.join(kept)}]"]
+    body = "".join(f"        {line}\n" for line in lines)
+    names = ", ".join(["_grown", *kept, *step.held])
+    return step.function(f"def loop({names}):\n    _n, _room = 0, {FIRST_CAPACITY}\n    while True:\n{body}", "while")
+
+
+with_test: WeakMemo[Jaxpr] = WeakMemo(_with_test)
+written_while: WeakMemo[Callable[..., Any]] = WeakMemo(_written_while)
+
+
+def while_loop(xp: Any, **params: Any) -> Callable[..., list[Any]]:
+    """``while`` as a Python function of arrays."""
+    return _kept(_while_loop, xp, params)
+
+
+def _while_loop(
+    xp: Any, debugging: bool, *, cond: Jaxpr, body: Jaxpr, n_cond: int, n_body: int, saves: int | None
+) -> Callable[..., list[Any]]:
+    n_carry = len(body.invars) - n_body
+    kept = body.out_avals[n_carry:]
+
+    def empty(room: int) -> list[Any]:
+        return [xp.empty((room, *a.shape), a.dtype) for a in kept]
+
+    def grown(array: Any, room: int) -> Any:
+        new = xp.empty((room, *array.shape[1:]), array.dtype)
+        new[: len(array)] = array
+        return new
+
+    if debugging:
+        return _checked_while(runner(cond, xp), runner(body, xp), n_cond, n_body, n_carry, empty, saves)
+    holds = compiled(cond, xp)
+    once, step = hoisted(with_test(body, cond, n_body, n_cond, n_carry), n_cond + n_body)
+    run_on = written_while(step, xp, n_cond + n_body + len(once.outvars), n_carry, saves is not None)
+    prologue = compiled(once, xp) if once.outvars else None
+
+    def run(*args: Any) -> list[Any]:
+        tests, consts, carry = args[:n_cond], args[n_cond : n_cond + n_body], args[n_cond + n_body :]
+        if holds(*tests, *carry)[0]:
+            consts = (*consts, *tests)
+            if prologue is not None:
+                consts = (*consts, *prologue(*consts))
+            carry, steps, rows = run_on(grown, *empty(FIRST_CAPACITY), *consts, *carry)
+        else:
+            steps, rows = 0, empty(0)
+        carries = owned(carry, args)
+        return carries if saves is None else [*carries, steps, steps, *[row[:steps] for row in rows]]
+
+    return run
+
+
+def _checked_while(
+    holds: Callable[..., Any],
+    step: Callable[..., Any],
+    n_cond: int,
+    n_body: int,
+    n_carry: int,
+    empty: Callable[[int], list[Any]],
+    saves: int | None,
+) -> Callable[..., list[Any]]:
+    """The loop by calls of a step that looks at every value."""
+
+    def run(*args: Any) -> list[Any]:
+        tests, consts = args[:n_cond], args[n_cond : n_cond + n_body]
+        carry: Sequence[Any] = args[n_cond + n_body :]
+        kept: list[Sequence[Any]] = []
+        while holds(*tests, *carry)[0]:
+            outs = step(*consts, *carry)
+            carry = outs[:n_carry]
+            kept.append(outs[n_carry:])
+        carries = owned(carry, args)
+        if saves is None:
+            return carries
+        rows = empty(len(kept))
+        for i, values in enumerate(kept):
+            for row, value in zip(rows, values, strict=True):
+                row[i] = value
+        return [*carries, len(kept), len(kept), *rows]
 
     return run

@@ -82,14 +82,6 @@ def test_linearize_through_while_around_a_call_that_ignores_an_operand() -> None
     np.testing.assert_array_equal(ft.vjp(f, x)[0], f(x))
 
 
-def test_reverse_mode_through_while_says_what_to_use() -> None:
-    for f in (partial(power_above, lax.while_loop), ft.jit(partial(power_above, lax.while_loop))):
-        with pytest.raises(errors.NotDifferentiableError, match=r"while_loop.*scan.*fori_loop with Python ints"):
-            ft.grad(f)(0.9)
-    with pytest.raises(errors.NotDifferentiableError, match="fori_loop with Python ints"):
-        ft.grad(ft.jit(lambda x, n: lax.fori_loop(0, n, lambda i, y: y * x, 1.0)))(2.0, np.int64(3))
-
-
 def test_reverse_mode_beside_a_while_loop_of_constants() -> None:
     def f(x: Any) -> Any:
         n = lax.while_loop(lambda n: n < 10, lambda n: n * 2, 3)
