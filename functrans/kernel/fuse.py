@@ -80,8 +80,8 @@ class _Fusion:
             self.sources.append(list(found))
             for p in found:
                 self.waiting[p] += 1
-        for v in jaxpr.outvars:
-            self.uses[v] = self.uses.get(v, 0) + 1
+        for out in jaxpr.outvars:
+            self.uses[out] = self.uses.get(out, 0) + 1
 
     def run(self) -> list[Node]:
         for i in range(len(self.eqns)):

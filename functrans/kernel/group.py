@@ -428,5 +428,5 @@ def _plain(position: Position, shape: Sequence[int]) -> bool:
 
 def reduced_axes(eqn: Eqn) -> tuple[int, ...]:
     """The axes that a reduction takes away."""
-    axis = eqn.params.get("axes", eqn.params.get("axis"))
-    return (axis,) if isinstance(axis, int) else tuple(axis)
+    params = eqn.params
+    return tuple(params["axes"]) if "axes" in params else (params["axis"],)

@@ -107,7 +107,7 @@ class Index:
         for atom, _ in self.terms:
             if type(atom) is Axis:
                 found.add(atom)
-            elif not isinstance(atom, Value):
+            elif isinstance(atom, (FloorDiv, Mod)):
                 found |= atom.index.axes()
         return found
 

@@ -10,13 +10,13 @@ the reshaped.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var
 from functrans.core.primitive import Trait
-from functrans.kernel.fuse import Node
 from functrans.kernel.ir import Kernel, Load, Map, Op, ordered
+from functrans.kernel.waves import Node, Wave
 
 _ALIGNMENT = 64
 
@@ -55,13 +55,11 @@ def plan(jaxpr: Jaxpr, nodes: Sequence[Node], owned: Collection[Var] = ()) -> Pl
     kept = set(results)
     fresh = made.fresh
     fresh.update(owned)
-    for node in nodes:
-        if isinstance(node, Kernel):
-            continue
-        if node.prim.kind not in (None, "library") or node.effects:
-            kept.update([root.get(a, a) for a in node.inputs])
-        elif Trait.VIEW not in node.prim.traits:
-            fresh.update(node.outs)
+    for eqn in _calls(nodes):
+        if eqn.prim.kind not in (None, "library") or eqn.effects:
+            kept.update([root.get(a, a) for a in eqn.inputs])
+        elif Trait.VIEW not in eqn.prim.traits:
+            fresh.update(eqn.outs)
     arena = _Arena()
     for i, node in enumerate(nodes):
         if isinstance(node, Kernel):
@@ -83,11 +81,19 @@ def plan(jaxpr: Jaxpr, nodes: Sequence[Node], owned: Collection[Var] = ()) -> Pl
     return made
 
 
+def _calls(nodes: Sequence[Node]) -> Iterator[Eqn]:
+    for node in nodes:
+        if isinstance(node, Wave):
+            yield from node.eqns
+        elif isinstance(node, Eqn):
+            yield node
+
+
 def _roots(nodes: Sequence[Node]) -> dict[Atom, Atom]:
     """The value whose memory each view shows; a view of several operands keeps the first, and they all live on."""
     root: dict[Atom, Atom] = {}
-    for node in nodes:
-        if isinstance(node, Eqn) and Trait.VIEW in node.prim.traits and node.prim.kind == "library":
+    for node in _calls(nodes):
+        if Trait.VIEW in node.prim.traits and node.prim.kind == "library":
             inputs = [a for a in node.inputs if isinstance(a, Var)]
             for v in node.outs:
                 if inputs:

@@ -20,6 +20,7 @@ sub_p: Primitive = elementwise(
     "subtract",
     lambda t, out, x, y: t,
     lambda t, out, x, y: neg(t),
+    safe=None,
     arity=2,
     kinds=NUMBERS,
     linear=lambda ct, x, y: [
@@ -55,6 +56,7 @@ neg_p: Primitive = elementwise(
     "neg",
     "negative",
     lambda t, out, x: neg(t),
+    safe=None,
     arity=1,
     kinds=NUMBERS,
     linear=lambda ct, x: [unbroadcast(neg(ct), x.aval)],
@@ -65,6 +67,7 @@ positive_p: Primitive = elementwise(
     "positive",
     "positive",
     lambda t, out, x: t,
+    safe=None,
     arity=1,
     kinds=NUMBERS,
     linear=lambda ct, x: [unbroadcast(ct, x.aval)],

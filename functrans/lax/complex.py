@@ -120,6 +120,7 @@ complex_p: Primitive = Primitive(
     batch=elementwise_batch(lambda: complex_p),
     kind="library",
     samples=_complex_samples,
+    safe=None,
     traits=frozenset({Trait.ELEMENTWISE}),
 )
 

@@ -323,7 +323,7 @@ dot_general_p: Primitive = Primitive(
     transpose=_dot_transpose,
     batch=_dot_batch,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_dot_samples,
 )
 

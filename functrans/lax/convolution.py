@@ -181,7 +181,7 @@ conv_p: Primitive = Primitive(
     transpose=_conv_transpose,
     batch=_conv_batch,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_conv_samples,
 )
 

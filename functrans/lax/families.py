@@ -91,6 +91,7 @@ def elementwise(
     decompose: Callable[..., Any] | None = None,
     shape: Callable[..., Any] | None = None,
     specialize: Callable[..., Any] | None = None,
+    safe: float | None = 0.5,
 ) -> Primitive:
     """A primitive that applies a ufunc to each element.
 
@@ -102,6 +103,8 @@ def elementwise(
         kinds: the dtype kinds that it takes.
         out: ``"same"`` dtype as the operands, ``"bool"``, or ``"real"`` for the real part's.
         linear: its transpose, where the operation is linear in some operands.
+        safe: a value of the operands at which all derivatives are finite, of an operation that has any; None for one
+            that is linear in all operands together.
     """
 
     def infer(*avals: ShapedArray, **params: Any) -> ShapedArray:
@@ -132,6 +135,7 @@ def elementwise(
         decompose=decompose,
         specialize=specialize,
         samples=samples,
+        safe=safe if rules else None,
         traits=frozenset({Trait.ELEMENTWISE, *traits}),
     )
     assert not rules or len(rules) == arity, name

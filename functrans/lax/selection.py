@@ -84,6 +84,7 @@ select_p: Primitive = Primitive(
     transpose=_select_transpose,
     batch=elementwise_batch(lambda: select_p),
     samples=_select_samples,
+    safe=None,
     traits=frozenset({Trait.ELEMENTWISE}),
 )
 
@@ -164,6 +165,7 @@ stop_gradient_p: Primitive = Primitive(
         Sample((np.array(1 + 2j),), order=0),
         Sample((np.arange(3),)),
     ],
+    safe=None,
     traits=frozenset({Trait.ELEMENTWISE}),
 )
 

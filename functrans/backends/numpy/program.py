@@ -14,36 +14,42 @@ from functrans.backends.numpy.workers import pool, workspace
 from functrans.core.evaluate import PythonSource, compile_with
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var
 from functrans.core.primitive import Trait, array_module
-from functrans.kernel.fuse import Node, fuse
+from functrans.kernel.fuse import fuse
 from functrans.kernel.ir import Kernel
 from functrans.kernel.plan import Plan, plan
 from functrans.kernel.text import kernel_text
+from functrans.kernel.waves import Node, Wave, waves
 from functrans.passes import default
 from functrans.util.cache import WeakMemo
 
-_BIG = SMALL
+
 _THREADS_KEPT = 8
-_PARALLEL_BYTES = 1 << 21
+PARALLEL_BYTES = 1 << 21
 """Kernels that touch less memory than this run on one thread: waking another takes as long."""
 
 
 def nodes_of(jaxpr: Jaxpr) -> list[Node]:
+    """The jaxpr as kernels and calls, independent long calls together."""
+    return waves(_fused(jaxpr), target.long)
+
+
+def _fused(jaxpr: Jaxpr) -> list[Kernel | Eqn]:
     """The jaxpr as kernels and calls; small kernels as the calls that they consist of."""
-    if not any([_size(v) >= _BIG for eqn in jaxpr.eqns for v in (*eqn.outs, *eqn.inputs)]):
+    if not any([_size(v) >= SMALL for eqn in jaxpr.eqns for v in (*eqn.outs, *eqn.inputs)]):
         return list(jaxpr.eqns)
-    nodes: list[Node] = []
+    nodes: list[Kernel | Eqn] = []
     for node in fuse(jaxpr, target):
-        if isinstance(node, Kernel) and (node.points < _BIG or _is_one_call(node)):
+        if isinstance(node, Kernel) and (node.points < SMALL or is_one_call(node)):
             nodes.extend(node.eqns)
         else:
             nodes.append(node)
     return nodes
 
 
-def _is_one_call(kernel: Kernel) -> bool:
+def is_one_call(kernel: Kernel) -> bool:
     """Whether nothing is fused, and NumPy's own call does as well on one thread as tiles would."""
     compute = [e for e in kernel.eqns if e.prim.index is None]
-    return len(compute) <= 1 and kernel.points * 8 < _PARALLEL_BYTES
+    return len(compute) <= 1 and kernel.points * 8 < PARALLEL_BYTES
 
 
 def _size(atom: Atom) -> int:
@@ -83,6 +89,9 @@ class ProgramSource(PythonSource):
         if isinstance(eqn, Kernel):
             self._emit_kernel(i, eqn)
             return
+        if isinstance(eqn, Wave):
+            self._emit_wave(i, eqn)
+            return
         over = self._over(i, eqn)
         if over is None:
             super()._emit(i, eqn)
@@ -96,6 +105,22 @@ class ProgramSource(PythonSource):
         self.names[eqn.outs[0]] = name
         for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var) and a is not over):
             self._release(var, i)
+
+    def _emit_wave(self, i: int, wave: Wave) -> None:
+        """Calls that run on several threads: each a function of the wave's operands."""
+        names = [self._atom(v) for v in wave.inputs]
+        tasks = [
+            PythonSource(Jaxpr(wave.inputs, (eqn,), eqn.outs), self.xp).function(f"wave_{i}_{k}")
+            for k, eqn in enumerate(wave.eqns)
+        ]
+        bound = ", ".join(
+            [self.bind_global(f"{eqn.prim.name}_task", t) for eqn, t in zip(wave.eqns, tasks, strict=True)]
+        )
+        for v in wave.inputs:
+            self._release(v, i)
+        outs = ", ".join(f"({', '.join([self._name(v) for v in eqn.outs])},)" for eqn in wave.eqns)
+        together = self.bind_global("together", pool.together)
+        self.lines.append(f"{outs} = {together}(({bound}), ({', '.join(names)},))")
 
     def _over(self, i: int, eqn: Eqn) -> Var | None:
         """An operand that dies here and that the result of a ufunc may take the place of."""
@@ -208,7 +233,7 @@ class Launch:
         self.text = tiles.text
         self.high, self.step = tiles.schedule.units
         touched = sum(v.aval.size * v.aval.dtype.itemsize for v in (*kernel.inputs, *kernel.outs))
-        self.parallel = touched >= _PARALLEL_BYTES and self.high > self.step
+        self.parallel = touched >= PARALLEL_BYTES and self.high > self.step
         self.specs = []
         at = 0
         for shape, dtype in tiles.work:
@@ -296,11 +321,17 @@ class NumpyBackend(Backend):
                 return str(program)
         if stage == "kernels":
             names: dict[Var, str] = {}
-            return "\n".join(
-                kernel_text(n, names) if isinstance(n, Kernel) else f"call {n.prim.name}\n" for n in nodes_of(program)
-            )
+            return "\n".join(_node_text(n, names) for n in nodes_of(program))
         source, result = generate(program, np, single=False)
         return source.program("program", result)
+
+
+def _node_text(node: Node, names: dict[Var, str]) -> str:
+    if isinstance(node, Kernel):
+        return kernel_text(node, names)
+    if isinstance(node, Wave):
+        return f"wave of {', '.join(eqn.prim.name for eqn in node.eqns)}\n"
+    return f"call {node.prim.name}\n"
 
 
 def compile_region(jaxpr: Jaxpr, xp: Any) -> Callable[..., Any]:

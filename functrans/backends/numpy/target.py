@@ -13,6 +13,8 @@ from functrans.kernel.index import Axis, Position
 
 TILE_BYTES = 1 << 18
 """Of one array of a tile: a few of them stay in the second-level cache together."""
+LONG_CALL = 1 << 20
+"""Elements that a call touches, those of costly operations counted twenty times: about half a millisecond."""
 ROW_ELEMENTS = 1 << 15
 SMALL = 1 << 14
 """Kernels of fewer points run as plain calls: there is no cache to miss, and a loop costs more than it saves."""
@@ -53,8 +55,27 @@ class NumpyTarget:
                 seen.add(atom)
         return True
 
+    def long(self, eqn: Eqn) -> bool:
+        """Whether a call takes long enough to be worth a thread, and uses only one by itself."""
+        prim = eqn.prim
+        if prim.kind != "library" or {Trait.VIEW, Trait.THREADED} & prim.traits:
+            return False
+        sizes = [
+            prod(a.aval.shape)
+            for a in (*eqn.inputs, *eqn.outs)
+            if not any(isinstance(n, SizeVar) for n in a.aval.shape)
+        ]
+        return sum(sizes) * (20 if Trait.COSTLY in prim.traits else 1) >= LONG_CALL
+
 
 target = NumpyTarget()
+
+
+def calling(name: str, function: np.ufunc, args: Sequence[str], out: str) -> str:
+    """The text of a call of a ufunc with a place for its result."""
+    # By position is faster, and deprecated for two of them, where it was mistaken for a third operand.
+    keyword = "out=" if function in (np.maximum, np.minimum) else ""
+    return f"{name}({', '.join(args)}, {keyword}{out})"
 
 
 def ufunc(name: str | None) -> np.ufunc | None:

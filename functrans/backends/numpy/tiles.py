@@ -18,6 +18,7 @@ import numpy as np
 from functrans.backends.numpy.target import TILE_BYTES, ufunc
 from functrans.core.dtypes import DType
 from functrans.core.jaxpr import Var
+from functrans.core.structural import convert_p
 from functrans.kernel.index import Axis, Position
 from functrans.kernel.ir import (
     Access,
@@ -212,16 +213,16 @@ class Tiles:
                     steps.append((stage, e))
             if not isinstance(stage.kind, Map):
                 steps.append((stage, None))
-        for n, (stage, e) in enumerate(steps):
-            for read in stage.values if e is None else e.args if isinstance(e, Op) else ():
+        for n, (stage, step) in enumerate(steps):
+            for read in stage.values if step is None else step.args if isinstance(step, Op) else ():
                 self._last[_key(read)] = n
-        for n, (stage, e) in enumerate(steps):
-            if e is None:
+        for n, (stage, step) in enumerate(steps):
+            if step is None:
                 self._combine(n, stage)
-            elif isinstance(e, Op):
-                self._operate(n, e)
-            elif isinstance(e, Load):
-                self._names[id(e)] = self._view(e.access, self._level(self._axes(e)))
+            elif isinstance(step, Op):
+                self._operate(n, step)
+            elif isinstance(step, Load):
+                self._names[id(step)] = self._view(step.access, self._level(self._axes(step)))
         for stage in self.kernel.stages:
             if isinstance(stage.kind, Map):
                 for store in stage.stores:
@@ -335,6 +336,8 @@ class Tiles:
         elif op.prim.scalar == "where":
             # The result may lie where an operand lies, which a first copy would overwrite.
             lines.append(f"{out}[...] = {self.bind('where', np.where)}({', '.join(args)})")
+        elif op.prim is convert_p:
+            lines.append(f"{out}[...] = {args[0]}")
         else:
             implementation = self.bind(op.prim.name, partial(op.prim.impl, np, **op.params))
             lines.append(f"{out}[...] = {implementation}({', '.join(args)})")

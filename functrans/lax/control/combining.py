@@ -11,9 +11,9 @@ import numpy as np
 from functrans import errors
 from functrans.core.structural import broadcast_to, convert
 from functrans.core.trace import Tracer, aval_of
-from functrans.core.tree import tree_flatten, treedef_is_leaf
+from functrans.core.tree import describe_mismatch, tree_flatten, treedef_is_leaf
 from functrans.core.treedef import PyTreeDef
-from functrans.lax.control.body import check_carry_tree, check_function, flatten_operands, leaf_path, name_of
+from functrans.lax.control.body import check_function, flatten_operands, leaf_path, name_of
 from functrans.lax.control.region import owned_eagerly
 from functrans.lax.folding import KNOWN, Step
 from functrans.lax.movement import reshape, rev
@@ -185,7 +185,9 @@ def associative_scan(fn: Callable[..., Any], elems: Any, reverse: bool = False, 
 
     def combine(left: Sequence[Any], right: Sequence[Any]) -> list[Any]:
         found, found_tree = tree_flatten(fn(tree.unflatten(left), tree.unflatten(right)))
-        check_carry_tree(where, "the result", tree, found_tree)
+        if found_tree != tree:
+            difference = describe_mismatch(tree, found_tree, "the value", "in elems", "as fn returns it")
+            raise errors.TreeStructureError(f"{where}: fn must return the structure of its arguments. {difference}")
         for i, (x, out) in enumerate(zip(left, found, strict=True)):
             if aval_of(out).shape != aval_of(x).shape:
                 raise errors.ShapeError(

@@ -85,4 +85,6 @@ def platform_dependent(
         functions.append(default)
     if current_trace() is None:
         return functions[_index(array_module(leaves), modules=modules, default=default is not None)](*args)
+    if len(functions) == 1:
+        functions *= 2  # so that the choice, which fails elsewhere, is made
     return switch(platform_index_p.bind(*leaves, modules=modules, default=default is not None), functions, *args)

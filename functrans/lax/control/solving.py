@@ -90,7 +90,9 @@ def _transpose(cotangents: Sequence[Any], *operands: Any, **params: Any) -> list
         )
     matvec, vecmat, solve, transpose_solve = runs(operands[:n], sizes[:3])
     k = len(operands) - n
-    given = [fit(instantiate(ct), x.aval.cotangent()) for ct, x in zip(cotangents, operands[n:], strict=False)]
+    # Leaves of the right-hand side that are known here are zeros, as linearity demands.
+    avals = [x.aval if isinstance(x, Undefined) else aval_of(x) for x in operands[n:]]
+    given = [fit(instantiate(ct), a.cotangent()) for ct, a in zip(cotangents, avals, strict=False)]
     outs = linear_solve_p.bind(
         *vecmat,
         *matvec,

@@ -132,7 +132,7 @@ tridiagonal_solve_p: Primitive = Primitive(
     transpose=_transpose,
     batch=columns_batch(lambda: tridiagonal_solve_p, 3),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_samples,
 )
 

@@ -58,7 +58,7 @@ cholesky_p: Primitive = Primitive(
     jvp=tangent_rules(lambda: cholesky_p, _cholesky_rule),
     batch=leading(lambda: cholesky_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: [
         Sample((_definite(3),), vary="scale"),
         Sample((np.stack([_definite(2), 2 * np.eye(2)]).astype(np.float32),), vary="scale"),
@@ -132,7 +132,7 @@ def cholesky_update(r_matrix: Any, w_vector: Any) -> Any:
     check_same("cholesky_update", [r, aval_of(row)])
     rows = concatenate([triangle(r_matrix, lower=False), row], r.ndim - 2)
     (factor,) = qr_p.bind(rows, mode="r")
-    return positive_diagonal(factor)
+    return triangle(positive_diagonal(factor), lower=False)
 
 
 __all__ = ["cholesky", "cholesky_p", "cholesky_update", "hermitian_part", "positive_diagonal"]

@@ -74,7 +74,7 @@ det_p: Primitive = Primitive(
     jvp=tangent_rules(lambda: det_p, lambda t, out, a: trace_of_product(adjugate_p.bind(a), t)),
     batch=leading(lambda: det_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: [Sample((a,)) for a in _square_samples()],
 )
 
@@ -156,7 +156,7 @@ adjugate_p: Primitive = Primitive(
     jvp=_adjugate_jvp,
     batch=leading(lambda: adjugate_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: [Sample((a,), order=1 if k in (1, 2) else 2) for k, a in enumerate(_square_samples())],
 )
 
@@ -248,7 +248,7 @@ slogdet_p: Primitive = Primitive(
     batch=leading(lambda: slogdet_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: [Sample((a,)) for k, a in enumerate(_square_samples()) if k not in (1, 2)],
 )
 

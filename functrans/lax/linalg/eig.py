@@ -97,7 +97,7 @@ eig_p: Primitive = Primitive(
     batch=leading(lambda: eig_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_samples,
 )
 
@@ -108,7 +108,7 @@ eigvals_p: Primitive = Primitive(
     jvp=tangent_rules(lambda: eigvals_p, _values_rule),
     batch=leading(lambda: eigvals_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_samples,
 )
 

@@ -81,7 +81,7 @@ eigh_p: Primitive = Primitive(
     batch=leading(lambda: eigh_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: _hermitian_samples(True),
 )
 
@@ -92,7 +92,7 @@ eigvalsh_p: Primitive = Primitive(
     jvp=tangent_rules(lambda: eigvalsh_p, _values_rule),
     batch=leading(lambda: eigvalsh_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: _hermitian_samples(False),
 )
 

@@ -137,7 +137,7 @@ expm_p: Primitive = Primitive(
     jvp=tangent_rules(lambda: expm_p, lambda t, out, a: expm_frechet_p.bind(a, t)),
     batch=leading(lambda: expm_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: [Sample((a,), order=1 if k in (1, 3) else 2) for k, a in enumerate(_samples())],
 )
 
@@ -149,7 +149,7 @@ expm_frechet_p: Primitive = Primitive(
     transpose=lambda ct, a, e: [None, expm_frechet_p.bind(transposed(a), ct)],
     batch=leading(lambda: expm_frechet_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: [Sample((a, np.cos(a.real).astype(a.dtype))) for a in _samples()[::2]],
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,12 @@ def factor(xp: Any, a: Any) -> tuple[Any, Any]:
     """Both factors in one array, and the row that each row was exchanged with in its turn."""
     rows, columns = a.shape[-2:]
     k = min(rows, columns)
-    pivots = xp.empty((*a.shape[:-2], k), _INT)
-    count = int(np.prod(a.shape[:-2], dtype=int))
     solver = routine("getrf", a.dtype) if xp is np else None
+    if solver is not None and a.ndim == 2 and k:
+        out, pivots, _ = solver(a)
+        return out, pivots
+    count = prod(a.shape[:-2])
+    pivots = xp.empty((*a.shape[:-2], k), _INT)
     if solver is None or count > 4 * k or not a.size:
         out = xp.array(a, order="C")
         _eliminate(xp, out.reshape(count, rows, columns), pivots.reshape(count, k))
@@ -85,6 +89,11 @@ def _eliminate(xp: Any, a: Any, pivots: Any) -> None:
 
 def permutation_of(xp: Any, pivots: Any, size: int) -> Any:
     """The permutation that a sequence of exchanges amounts to."""
+    if pivots.ndim == 1:
+        order = list(range(size))
+        for j, k in enumerate(pivots.tolist()):
+            order[j], order[k] = order[k], order[j]
+        return xp.asarray(order, pivots.dtype)
     out = xp.empty((*pivots.shape[:-1], size), pivots.dtype)
     out[...] = xp.arange(size, dtype=pivots.dtype)
     for j in range(pivots.shape[-1]):
@@ -184,7 +193,7 @@ lu_p: Primitive = Primitive(
     batch=leading(lambda: lu_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_lu_samples,
 )
 
@@ -267,10 +276,12 @@ def _system(name: str, a: ShapedArray, b: ShapedArray) -> ShapedArray:
 def _factored_impl(xp: Any, a: Any, factors: Any, pivots: Any, b: Any, *, transposed: bool) -> Any:
     if not b.size:
         return xp.zeros_like(b)
-    if bool(xp.any(xp.diagonal(factors, 0, -2, -1) == 0)):
+    if not factors.diagonal(0, -2, -1).all():
         raise np.linalg.LinAlgError("Singular matrix")
-    count = int(np.prod(b.shape[:-2], dtype=int))
     solver = routine("getrs", b.dtype) if xp is np else None
+    if solver is not None and b.ndim == 2:
+        return solver(factors, pivots, b, trans=int(transposed))[0]
+    count = prod(b.shape[:-2])
     if solver is not None and count <= 4 * b.shape[-2]:
         out = stacked_like(b.shape, b.dtype)
         for i in np.ndindex(*b.shape[:-2]):
@@ -361,7 +372,7 @@ solve_p: Primitive = Primitive(
     transpose=lambda ct, a, b: [None, solve_p.bind(swapped(a), ct)],
     batch=columns_batch(lambda: solve_p, 1),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_solve_samples,
 )
 
@@ -412,7 +423,7 @@ inv_p: Primitive = Primitive(
     jvp=tangent_rules(lambda: inv_p, _inv_rule),
     batch=leading(lambda: inv_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: [Sample((a,), {"strict": True}, s.order) for s in _solve_samples() for a in s.args[:1]],
 )
 

@@ -71,7 +71,7 @@ pinv_p: Primitive = Primitive(
     jvp=tangent_rules(lambda: pinv_p, _pinv_rule, None),
     batch=leading(lambda: pinv_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_pinv_samples,
 )
 
@@ -176,7 +176,7 @@ lstsq_p: Primitive = Primitive(
     batch=leading(lambda: lstsq_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_lstsq_samples,
 )
 

@@ -127,7 +127,7 @@ qr_p: Primitive = Primitive(
     batch=leading(lambda: qr_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_qr_samples,
 )
 
@@ -178,7 +178,7 @@ geqrf_p: Primitive = Primitive(
     batch=leading(lambda: geqrf_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     not_differentiable="the reflections are an intermediate form; the factors Q and R of functrans.lax.linalg.qr have "
     "derivatives",
     samples=lambda: [Sample((s.args[0],)) for s in _qr_samples() if s.params["mode"] == "reduced"],
@@ -268,7 +268,7 @@ pivoted_columns_p: Primitive = Primitive(
     jvp=no_tangent(lambda: pivoted_columns_p),
     batch=leading(lambda: pivoted_columns_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: [Sample((s.args[0],), order=0) for s in _qr_samples() if s.params["mode"] == "reduced"],
 )
 

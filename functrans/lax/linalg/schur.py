@@ -125,7 +125,7 @@ schur_p: Primitive = Primitive(
     batch=leading(lambda: schur_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     not_differentiable="the order of the eigenvalues, and with it the form, is a choice of the iteration. Functions of "
     "a matrix that are made of it (functrans.scipy.linalg.sqrtm, expm, solve_sylvester) have derivatives, and so have "
     "functrans.lax.linalg.eig and eigh",
@@ -271,7 +271,7 @@ hessenberg_p: Primitive = Primitive(
     batch=leading(lambda: hessenberg_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     not_differentiable="the form is one of many, chosen by the reflections. functrans.lax.linalg.eig, and functions of "
     "a matrix such as functrans.scipy.linalg.expm, have derivatives",
     samples=lambda: [Sample((a,)) for a in _square_samples()],
@@ -336,7 +336,7 @@ tridiagonal_p: Primitive = Primitive(
     batch=leading(lambda: tridiagonal_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     not_differentiable="the form is one of many, chosen by the reflections. functrans.lax.linalg.eigh has derivatives",
     samples=lambda: [Sample((a,), {"lower": k != 1}) for k, a in enumerate(_square_samples())],
 )

@@ -128,7 +128,7 @@ svd_p: Primitive = Primitive(
     batch=leading(lambda: svd_p),
     multiple=True,
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_svd_samples,
 )
 
@@ -139,7 +139,7 @@ svdvals_p: Primitive = Primitive(
     jvp=tangent_rules(lambda: svdvals_p, _values_rule),
     batch=leading(lambda: svdvals_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: [Sample((a,)) for a in _matrices()],
 )
 

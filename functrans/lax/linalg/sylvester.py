@@ -90,7 +90,7 @@ sylvester_p: Primitive = Primitive(
     transpose=lambda ct, a, b, q: [None, None, sylvester_p.bind(transposed(a), transposed(b), ct)],
     batch=leading(lambda: sylvester_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_sylvester_samples,
 )
 
@@ -169,7 +169,7 @@ sqrtm_p: Primitive = Primitive(
     jvp=tangent_rules(lambda: sqrtm_p, _sqrtm_rule),
     batch=leading(lambda: sqrtm_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=lambda: [
         Sample((_definite(),)),
         Sample((np.eye(2),), vary="scale"),
@@ -243,7 +243,7 @@ polar_p: Primitive = Primitive(
     jvp=_polar_jvp,
     batch=leading(lambda: polar_p),
     kind="library",
-    traits=frozenset({Trait.COSTLY}),
+    traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_polar_samples,
 )
 
