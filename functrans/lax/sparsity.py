@@ -53,7 +53,7 @@ class Values:
         moved: whether one of them depended on the point at which the program is linearised.
     """
 
-    def __init__(self, jaxpr: Jaxpr, points: dict[Var, Any]) -> None:
+    def __init__(self, jaxpr: Jaxpr, points: dict[Atom, Any]) -> None:
         self._makes: dict[Atom, Eqn] = {out: eqn for eqn in jaxpr.eqns for out in eqn.outs}
         self._known: dict[Atom, Any] = dict(zip(jaxpr.constvars, jaxpr.consts, strict=True))
         self._moving: dict[Atom, bool] = dict.fromkeys(jaxpr.constvars, False)
@@ -62,7 +62,7 @@ class Values:
 
     def _input(self, var: Atom, constant: bool) -> tuple[Any, bool]:
         """The contents of an input, None where they are not known, and whether they depend on the point."""
-        return self._points.get(var), var in self._points  # type: ignore[call-overload]
+        return self._points.get(var), var in self._points
 
     def get(self, atom: Atom, constant: bool = False) -> Any:
         """The contents; None where they are not known, or where they must be ``constant`` and are not."""
@@ -109,11 +109,11 @@ class _Inner(Values):
 
     def __init__(self, jaxpr: Jaxpr, eqn: Eqn, outer: Values) -> None:
         super().__init__(jaxpr, {})
-        self._given = dict(zip(jaxpr.invars, eqn.inputs, strict=True))
+        self._given: dict[Atom, Atom] = dict(zip(jaxpr.invars, eqn.inputs, strict=True))
         self._outer = outer
 
     def _input(self, var: Atom, constant: bool) -> tuple[Any, bool]:
-        given = self._given[var]  # type: ignore[index]
+        given = self._given[var]
         fixed = self._outer.get(given, True)
         return (fixed, False) if fixed is not None or constant else (self._outer.get(given), True)
 
@@ -399,9 +399,7 @@ def _scan(eqn: Eqn, patterns: Sequence[Pattern], values: Values) -> list[Pattern
         return [*carry, *stacked]
     if all(p is None for p in carry):
         batched = [False] * start + [True] * len(xs)
-        mapped, out_batched = batch_jaxpr(
-            jaxpr, BatchAxis(length), batched, [*[False] * n_carry, *[True] * len(out_shapes)]
-        )
+        mapped, _ = batch_jaxpr(jaxpr, BatchAxis(length), batched, [*[False] * n_carry, *[True] * len(out_shapes)])
         outs = _call(mapped, [*consts, *carry, *xs])
         if all(p is None for p in outs[:n_carry]):
             return outs

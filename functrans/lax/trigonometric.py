@@ -21,8 +21,11 @@ _INSIDE = (0.5, -0.25, 0.75, 0.125, -0.8, 0.3)
 _ABOVE_ONE = (1.5, 2.0, 1.25, 3.0, 1.75, 4.0)
 
 
-def _function(name: str, ufunc: str, rule: Callable[[Any, Any, Any], Any], *values: float) -> Primitive:
-    return elementwise(name, ufunc, rule, arity=1, kinds=FLOAT, samples=unary(*values), traits=(Trait.COSTLY,))
+def _function(
+    name: str, ufunc: str, rule: Callable[[Any, Any, Any], Any], *values: float, safe: float = 0.5
+) -> Primitive:
+    samples = unary(*values)
+    return elementwise(name, ufunc, rule, arity=1, kinds=FLOAT, samples=samples, traits=(Trait.COSTLY,), safe=safe)
 
 
 def _complex(x: Any) -> bool:
@@ -70,7 +73,7 @@ sinh_p: Primitive = _function("sinh", "sinh", lambda t, out, x: mul(t, cosh(x)))
 cosh_p: Primitive = _function("cosh", "cosh", lambda t, out, x: mul(t, sinh(x)))
 tanh_p: Primitive = _function("tanh", "tanh", lambda t, out, x: mul(t, sub(1.0, square(out))))
 asinh_p: Primitive = _function("asinh", "arcsinh", _asinh_rule)
-acosh_p: Primitive = _function("acosh", "arccosh", _acosh_rule, *_ABOVE_ONE)
+acosh_p: Primitive = _function("acosh", "arccosh", _acosh_rule, *_ABOVE_ONE, safe=2.0)
 atanh_p: Primitive = _function("atanh", "arctanh", _atanh_rule, *_INSIDE)
 
 # -- atan2, hypot -------------------------------------------------------------------------------------------------

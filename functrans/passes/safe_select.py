@@ -147,7 +147,8 @@ class _Guarded:
         if eqn.effects or all(self.masks.get(v) is None for v in eqn.outs):
             return
         inputs = [self._live(a) for a in eqn.inputs]
-        if eqn.prim.safe is not None and mask is not ALL and mask is not None:
+        partial = mask is not ALL and mask is not None
+        if partial and eqn.prim.safe is not None and eqn.prim.has(Trait.ELEMENTWISE):
             inputs = [self._behind(x, a, mask, eqn.prim.safe) for x, a in zip(inputs, eqn.inputs, strict=True)]
         if any(x is not self._plain(a) for x, a in zip(inputs, eqn.inputs, strict=True)):
             self.guarded.update(zip(eqn.outs, self._bind(eqn, inputs), strict=True))

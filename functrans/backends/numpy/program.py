@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from functrans.backends.base import Backend, Executable
-from functrans.backends.numpy.target import SMALL, target, ufunc
+from functrans.backends.numpy.target import SMALL, calling, target, ufunc
 from functrans.backends.numpy.tiles import REDUCERS, Tiles, identity
 from functrans.backends.numpy.workers import pool, workspace
 from functrans.core.evaluate import PythonSource, compile_with
@@ -21,7 +21,6 @@ from functrans.kernel.text import kernel_text
 from functrans.kernel.waves import Node, Wave, waves
 from functrans.passes import default
 from functrans.util.cache import WeakMemo
-
 
 _THREADS_KEPT = 8
 PARALLEL_BYTES = 1 << 21
@@ -97,11 +96,9 @@ class ProgramSource(PythonSource):
             super()._emit(i, eqn)
             return
         name = self.names[over]
-        original = getattr(np, eqn.prim.scalar)
-        function = self.bind_global(eqn.prim.scalar, original)
-        # NumPy's extrema take `out` by name alone.
-        out = f"out={name}" if original in (np.maximum, np.minimum) else name
-        self.lines.append(f"{name} = {function}({', '.join([self._atom(a) for a in eqn.inputs])}, {out})")
+        function = getattr(np, eqn.prim.scalar)
+        args = [self._atom(a) for a in eqn.inputs]
+        self.lines.append(f"{name} = {calling(self.bind_global(eqn.prim.scalar, function), function, args, name)}")
         self.names[eqn.outs[0]] = name
         for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var) and a is not over):
             self._release(var, i)

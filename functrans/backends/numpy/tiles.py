@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.backends.numpy.target import TILE_BYTES, ufunc
+from functrans.backends.numpy.target import TILE_BYTES, calling, ufunc
 from functrans.core.dtypes import DType
 from functrans.core.jaxpr import Var
 from functrans.core.structural import convert_p
@@ -328,8 +328,7 @@ class Tiles:
         copy = self.bind("copyto", np.copyto)
         if function is not None:
             # NumPy's extrema take `out` by name alone.
-            place = f"out={out}" if function in (np.maximum, np.minimum) else out
-            lines.append(f"{self.bind(function.__name__, function)}({', '.join([*args, place])})")
+            lines.append(calling(self.bind(function.__name__, function), function, args, out))
         elif op.prim.scalar == "where" and direct is None:
             lines.append(f"{copy}({out}, {args[2]})")
             lines.append(f"{copy}({out}, {args[1]}, where={args[0]})")
@@ -436,7 +435,7 @@ class Tiles:
             if by_place != axes:
                 text += f".transpose({', '.join(str(axes.index(a)) for a in by_place)})"
             tile = f"w{len(self.partial)}"
-            lines += [f"{tile} = {text}", f"{reducer}({tile}, {result}, {tile})"]
+            lines += [f"{tile} = {text}", calling(reducer, REDUCERS[monoid], (tile, result), tile)]
 
     # -- the function -------------------------------------------------------------------------------------------
 

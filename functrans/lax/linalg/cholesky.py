@@ -118,9 +118,9 @@ def cholesky_update(r_matrix: Any, w_vector: Any) -> Any:
     Returns:
         An array like ``r_matrix``.
 
-    >>> cholesky_update(np.array([[3.0, 0.0], [0.0, 1.0]]), np.array([4.0, 0.0]))
-    array([[5., 0.],
-           [0., 1.]])
+    >>> cholesky_update(np.array([[3.0, 1.0], [0.0, 1.0]]), np.array([4.0, 0.0])).round(4)
+    array([[5.    , 0.6   ],
+           [0.    , 1.2806]])
     """
     r, w = aval_of(r_matrix), aval_of(w_vector)
     check_matrix("cholesky_update", r, square=True)
@@ -132,7 +132,7 @@ def cholesky_update(r_matrix: Any, w_vector: Any) -> Any:
     check_same("cholesky_update", [r, aval_of(row)])
     rows = concatenate([triangle(r_matrix, lower=False), row], r.ndim - 2)
     (factor,) = qr_p.bind(rows, mode="r")
-    return triangle(positive_diagonal(factor), lower=False)
+    return positive_diagonal(factor)
 
 
 __all__ = ["cholesky", "cholesky_p", "cholesky_update", "hermitian_part", "positive_diagonal"]

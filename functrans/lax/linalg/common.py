@@ -265,6 +265,17 @@ def solve_triangle(xp: Any, a: Any, b: Any, lower: bool, unit: bool) -> Any:
     n = a.shape[-1]
     if not b.size:
         return xp.zeros_like(b)
+    solver = routine("trtrs", a.dtype) if xp is np and n > LOOP_ROWS else None
+    if solver is not None:
+        out = stacked_like(b.shape, b.dtype)
+        for k in np.ndindex(*a.shape[:-2]):
+            # The transpose of a row-major matrix is column-major: LAPACK takes it without a copy.
+            rows = not a[k].flags.f_contiguous
+            given, below = (a[k].T, not lower) if rows else (a[k], lower)
+            out[k], info = solver(given, b[k], lower=int(below), trans=int(rows), unitdiag=int(unit))
+            if info > 0:
+                raise singular("triangular_solve")
+        return out
     if lower:
         flipped = solve_triangle(xp, a[..., ::-1, ::-1], b[..., ::-1, :], False, unit)
         return xp.ascontiguousarray(flipped[..., ::-1, :])
@@ -273,15 +284,6 @@ def solve_triangle(xp: Any, a: Any, b: Any, lower: bool, unit: bool) -> Any:
         if unit:
             upper = upper + xp.eye(n, dtype=a.dtype)
         return xp.linalg.solve(upper, b)
-    solver = routine("trtrs", a.dtype) if xp is np else None
-    if solver is not None:
-        out = stacked_like(b.shape, b.dtype)
-        for k in np.ndindex(*a.shape[:-2]):
-            # The transpose of a row-major matrix is column-major: LAPACK takes it without a copy.
-            out[k], info = solver(a[k].T, b[k], lower=1, trans=1, unitdiag=int(unit))
-            if info > 0:
-                raise singular("triangular_solve")
-        return out
     half = n // 2
     last = solve_triangle(xp, a[..., half:, half:], b[..., half:, :], False, unit)
     rest = b[..., :half, :] - a[..., :half, half:] @ last
