@@ -61,6 +61,7 @@ from functrans.api.linear import jvp as jvp
 from functrans.api.linear import linear_transpose as linear_transpose
 from functrans.api.linear import linearize as linearize
 from functrans.api.linear import vjp as vjp
+from functrans.api.safe_where import safe_where as safe_where
 from functrans.api.staging import ShapeDtypeStruct as ShapeDtypeStruct
 from functrans.api.staging import closure_convert as closure_convert
 from functrans.api.staging import eval_shape as eval_shape
@@ -78,18 +79,24 @@ if TYPE_CHECKING:
     from functrans import ad_checkpoint as ad_checkpoint
     from functrans import custom_batching as custom_batching
     from functrans import custom_derivatives as custom_derivatives
-    from functrans import extend as extend
     from functrans import debug as debug
+    from functrans import extend as extend
     from functrans import flatten_util as flatten_util
+    from functrans import image as image
     from functrans import nn as nn
+    from functrans import ode as ode
     from functrans import ops as ops
     from functrans import random as random
     from functrans import scipy as scipy
+    from functrans import solvers as solvers
     from functrans import test_util as test_util
 
 __version__ = "0.1.0"
 
-_LAZY = ("ad_checkpoint", "custom_batching", "custom_derivatives", "debug", "extend", "flatten_util", "nn", "ops", "random", "scipy", "test_util")
+_LAZY = (
+    "ad_checkpoint", "custom_batching", "custom_derivatives", "debug", "extend", "flatten_util", "image", "nn", "ode",
+    "ops", "random", "scipy", "solvers", "test_util",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -114,6 +114,8 @@ class Config:
         disable_jit: run jitted functions as plain Python.
         full_tracebacks: keep the package's own frames in tracebacks.
         check_leaks: search for tracers that outlive their transformation.
+        diagnose_nan_gradients: warn where ``grad`` gives a NaN although the function's arguments and value are finite,
+            naming the line whose derivative made it. It is on until it has warned once.
         enable_checks: verify every program that is traced.
         log_compiles, explain_cache_misses: report compilations, and why a function is traced again, to the logger
             ``functrans``.
@@ -135,6 +137,7 @@ class Config:
     disable_jit = Option(False, _flag, "Run jitted functions as plain Python.")
     full_tracebacks = Option(False, _flag, "Keep internal frames in tracebacks.")
     check_leaks = Option(False, _flag, "Search for leaked tracers.")
+    diagnose_nan_gradients = Option(True, _flag, "Warn once of a NaN that a derivative made.")
     enable_checks = Option(False, _flag, "Verify every program that is traced.")
     log_compiles = Option(False, _flag, "Report compilations.")
     explain_cache_misses = Option(False, _flag, "Report why functions are traced again.")

@@ -500,6 +500,15 @@ class CustomRuleError(FunctransError, TypeError):
     """
 
 
+class NaNGradientWarning(RuntimeWarning):
+    """A gradient is NaN although the function's arguments and its value are finite.
+
+    ``functrans.grad`` says so once, and names the line whose derivative made the NaN. Most often the line stands in a
+    branch of ``where`` that is not chosen there; ``functrans.safe_where`` is the mend. ``functrans.config`` has the
+    setting ``diagnose_nan_gradients``, which switches the search off, and on again after a warning.
+    """
+
+
 class MissingBackendError(FunctransError, ImportError):
     """A backend was asked for that is not there, or whose package is not installed.
 
@@ -533,6 +542,7 @@ class JaxprError(FunctransError, ValueError):
         check(jaxpr)
         assert evaluate(jaxpr, [np.zeros(3)])[0].tolist() == [1.0, 1.0, 1.0]
     """
+
 
 class AbsentNameError(FunctransError, AttributeError):
     """A name that other array libraries have and this one has not, for a reason that the message gives.

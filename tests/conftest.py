@@ -1,9 +1,11 @@
-"""What all tests share: how Hypothesis draws its examples."""
+"""What all tests share: how Hypothesis draws its examples, and no warning that comes once in a run."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import settings
+
+from functrans.config import config as functrans_config
 
 # A run repeats exactly, and a slow machine fails nothing; the fuller matrix draws more, anew each time.
 settings.register_profile("default run", deadline=None, derandomize=True, database=None, max_examples=50)
@@ -11,4 +13,6 @@ settings.register_profile("full matrix", deadline=None, database=None, print_blo
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Said once, by whichever test comes first: those that are about it switch it on.
+    functrans_config.diagnose_nan_gradients = False
     settings.load_profile("full matrix" if config.getoption("markexpr") == "full" else "default run")

@@ -33,7 +33,7 @@ _GROUND = {"util", "errors", "config", "absent"}
 _CORE = _GROUND | {"core"}
 _LAX = _CORE | {"interpreters", "lax"}
 _BACKENDS = _LAX | {"passes", "kernel", "backends"}
-_NAMESPACES = {"numpy", "scipy", "nn", "random"}
+_NAMESPACES = {"numpy", "scipy", "nn", "random", "image"}
 _PUBLIC = _BACKENDS | {"api"} | _NAMESPACES
 
 # Part of the package -> the parts that it may import besides itself.

@@ -8,7 +8,7 @@ from typing import Any
 
 from functrans import errors
 from functrans.api.arguments import flatten_arrays
-from functrans.api.boundary import boundary, check_callable, name_of
+from functrans.api.boundary import boundary, name_of
 from functrans.api.staging import abstract
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Captured, containers, substitute
@@ -17,6 +17,15 @@ from functrans.core.trace import Tracer, is_array, known
 from functrans.core.tree import describe_mismatch, tree_flatten
 from functrans.core.treedef import PyTreeDef
 from functrans.lax.control.callback import VMAP_METHODS, Callback, io_callback_p, pure_callback_p
+
+
+def check_function(where: str, callback: Any) -> None:
+    """Reject what is no function, as the result of a call would be."""
+    if not callable(callback):
+        raise errors.ArgumentError(
+            f"{where}: the callback must be a function, got an object of type {type(callback).__name__}. Pass the "
+            f"function itself, and its arguments after it"
+        )
 
 
 def settled(where: str, callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,7 +102,7 @@ def pure_callback(
     >>> ft.jit(lambda x: ft.pure_callback(lambda v: math.gamma(v), out, x))(5.0)
     np.float64(24.0)
     """
-    check_callable("pure_callback", callback)
+    check_function("pure_callback", callback)
     where = f"pure_callback({name_of(callback)})"
     if vmap_method is not None and vmap_method not in VMAP_METHODS:
         raise errors.ArgumentError(f"{where}: vmap_method must be one of {VMAP_METHODS} or None, got {vmap_method!r}")
@@ -144,7 +153,7 @@ def io_callback(
     >>> step(1.0), step(5.0), seen
     (2.0, 10.0, [1.0, 5.0])
     """
-    check_callable("io_callback", callback)
+    check_function("io_callback", callback)
     where = f"io_callback({name_of(callback)})"
     _check_ordered(where, ordered)
     leaves, in_tree = flatten_arrays(where, "argument ", (args, kwargs))

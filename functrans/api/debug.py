@@ -12,8 +12,8 @@ from types import CodeType
 from typing import Any
 
 from functrans import errors
-from functrans.api.boundary import boundary, check_callable, name_of
-from functrans.api.callback import effect, settled
+from functrans.api.boundary import boundary, name_of
+from functrans.api.callback import check_function, effect, settled
 from functrans.core.trace import is_array
 from functrans.core.tree import tree_flatten
 from functrans.util.source import user_frame
@@ -41,7 +41,7 @@ def callback(callback: Callable[..., Any], *args: Any, ordered: bool = False, **
     >>> ft.grad(loss)(np.array([1.0, 2.0])), losses
     (array([2., 4.]), [np.float64(5.0)])
     """
-    check_callable("debug.callback", callback)
+    check_function("debug.callback", callback)
 
     where = f"debug.callback({name_of(callback)})"
     function = settled(where, callback)

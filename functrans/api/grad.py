@@ -22,6 +22,8 @@ from functrans.api.arguments import (
     select,
 )
 from functrans.api.boundary import boundary, check_callable, name_of, own
+from functrans.api.nan_gradients import diagnose, holds_nan
+from functrans.config import config
 from functrans.core import dtypes
 from functrans.core.avals import Box, ShapedArray, shaped
 from functrans.core.capture import Rebuild, transformation
@@ -152,6 +154,9 @@ def value_and_grad(
             grads = own(grads)
             (value,) = own([value])
             aux_arrays = [a if isinstance(a, Tracer) else own([a])[0] for a in aux_arrays]
+            if config.diagnose_nan_gradients and any(map(holds_nan, grads)):
+                paths = [leaf_path(label, chosen, i) for i, g in enumerate(grads) if holds_nan(g)]
+                diagnose(where, name_of(f), paths, [value, *inputs], lambda: value_and_grad_of(*args, **kwargs))
         gradient = treedef.unflatten(grads)
         return ((value, aux.give(aux_arrays)) if has_aux else value), gradient
 

@@ -21,6 +21,7 @@ from functrans.api.arguments import (
 from functrans.api.boundary import boundary, check_callable, name_of
 from functrans.api.grad import grad
 from functrans.api.linear import jvp, vjp
+from functrans.api.sparse import sparse_jacobian
 from functrans.api.vmap import over_directions
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
@@ -234,7 +235,57 @@ def jacrev(
     return transformation(jacobian_of, f, Rebuild(jacrev, argnums, has_aux, holomorphic, allow_int))
 
 
-jacobian = jacrev
+@boundary
+def jacobian(
+    f: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    sparse: bool = False,
+) -> Callable[..., Any]:
+    """The Jacobian of ``f``: ``jacrev``, or in sparse form.
+
+    Arguments are those of ``jacfwd``.
+
+    Args:
+        sparse: whether to return a ``scipy.sparse.csr_array`` with a row for each entry of the result and a column for
+            each entry of the argument, flattened; for pytrees, a pytree of such blocks. Which entries it has follows
+            from the program that computes ``f``, never from probing values. Columns that share no row are got from
+            one product, so a banded Jacobian takes as many JVPs as its band is wide, whatever its size; where fewer
+            VJPs do, they are taken. Control flow is followed conservatively. SciPy is needed, and the call must not
+            stand inside another transformation.
+
+    >>> import numpy as np, functrans as ft
+    >>> J = ft.jacobian(lambda x: x[1:] * x[:-1], sparse=True)(np.array([1.0, 2.0, 3.0]))
+    >>> J.toarray()
+    array([[2., 1., 0.],
+           [0., 3., 2.]])
+    """
+    if not sparse:
+        return jacrev(f, argnums, has_aux, holomorphic, allow_int)
+    return _sparse("jacobian", f, argnums, has_aux, holomorphic, False)
+
+
+def _sparse(
+    name: str, f: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, second: bool
+) -> Callable[..., Any]:
+    check_callable(name, f)
+    check_argnums(name, argnums)
+
+    @boundary
+    @functools.wraps(f, updated=())
+    def sparse_of(*args: Any, **kwargs: Any) -> Any:
+        chosen = _Chosen(name, f, argnums, args, kwargs, holomorphic, False)
+        if not holomorphic:
+            chosen.check_real()
+        function = grad(chosen.f, 0, has_aux, holomorphic) if second else chosen.f
+        return sparse_jacobian(
+            chosen.where, function, chosen.tree, chosen.leaves, chosen.treedef, has_aux, holomorphic, second
+        )
+
+    kind = hessian if second else jacobian
+    return transformation(sparse_of, f, Rebuild(kind, argnums, has_aux, holomorphic, sparse=True))
 
 
 @boundary
@@ -244,16 +295,21 @@ def hessian(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    sparse: bool = False,
 ) -> Callable[..., Any]:
     """The matrix of second derivatives: forward mode over reverse mode.
 
-    Arguments and structure of the result are those of ``jacfwd(jacrev(f))``.
+    Arguments and structure of the result are those of ``jacfwd(jacrev(f))``. With ``sparse`` the function returns one
+    real number, and the result is a symmetric ``scipy.sparse.csr_array`` of the flattened argument, as
+    ``functrans.jacobian`` gives it; its symmetry saves further products.
 
     >>> import numpy as np, functrans as ft
     >>> ft.hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))
     array([[4., 2.],
            [2., 0.]])
     """
+    if sparse:
+        return _sparse("hessian", f, argnums, has_aux, holomorphic, True)
     check_callable("hessian", f)
     inner = jacrev(f, argnums, has_aux, holomorphic, allow_int)
     return jacfwd(inner, argnums, has_aux, holomorphic, allow_int)

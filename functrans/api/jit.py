@@ -13,8 +13,9 @@ import numpy as np
 from functrans import backends, errors
 from functrans.api.arguments import Argnums, check_argnums, leaf_path
 from functrans.api.boundary import boundary, check_callable, check_leaks, name_of, presented
+from functrans.api.paths import Miss, Paths
 from functrans.api.program import Cache, Program, Signature, describe_signature
-from functrans.api.specialize import Miss, Paths, Specializer, asking
+from functrans.api.specialize import Specializer, asking
 from functrans.api.stages import Lowered
 from functrans.api.staging import ShapeDtypeStruct
 from functrans.api.tracing import Branches, Inline, is_staged, trace_program
@@ -30,12 +31,17 @@ _shared: Bounded[Cache] = Bounded(512)
 _alive: weakref.WeakValueDictionary[Hashable, Cache] = weakref.WeakValueDictionary()
 
 
-def _cache_for(key: Hashable) -> Cache:
-    """The programs of one function. A fresh lambda of the same code finds those of the last one."""
+def _cache_for(key: Hashable, bound: Any) -> Cache:
+    """The programs of one function. A fresh lambda of the same code finds those of the last one.
+
+    Those of a method go with the object that it is ``bound`` to.
+    """
     cache = _alive.get(key)
     if cache is None:
         cache = Cache(config.cache_size)
         _alive[key] = cache
+        if hasattr(type(bound), "__weakref__"):
+            weakref.finalize(bound, _shared.discard, key).atexit = False
     _shared.put(key, cache)
     return cache
 
@@ -83,7 +89,7 @@ class Jitted:
         self.fixed_names = frozenset(n for n, a in self.bound_kwargs.items() if not _is_arrays(a))
         self.donated = frozenset(options[2])
         self.key = (self.captured.key, options)
-        self.cache = _cache_for(self.key)
+        self.cache = _cache_for(self.key, self.captured.bound)
         self.rebuild = Rebuild(
             jit,
             static_argnums=static_argnums,

@@ -20,11 +20,11 @@ class Lowered:
     >>> import numpy as np, functrans as ft
     >>> lowered = ft.jit(lambda x: np.sin(x) * 2.0).lower(np.ones(3))
     >>> lowered.stages
-    ('jaxpr', 'inline', 'python')
+    ('jaxpr', 'inline', 'decompose', 'algebra', 'fold', 'cse', 'dead', 'kernels', 'python')
     >>> print(lowered.as_text("python"))
     def program(v0):
         v0 = sin(v0)
-        v0 = multiply(v0, 2.0)
+        v0 = multiply(v0, 2.0, v0)
         return (v0,)
     <BLANKLINE>
     >>> lowered.compile()(np.zeros(3))

@@ -15,7 +15,7 @@ from functrans.api.validation import passing
 from functrans.backends.base import Backend
 from functrans.config import any_mode, config
 from functrans.core.avals import ShapedArray
-from functrans.core.capture import Captured, Place, array_type, guard_of, substitute
+from functrans.core.capture import Captured, Place, array_type, guard_at, substitute
 from functrans.core.check import check
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Eqn, Jaxpr, Var
@@ -271,7 +271,7 @@ class Call:
         As they are now: what the function itself changed while it was traced (a counter, a list that it fills) is no
         reason to trace it again.
         """
-        return [(place, guard_of(self.captured.read(place), by_reference, handed)) for place in self._compared]
+        return [(place, guard_at(self.captured, place, by_reference, handed)) for place in self._compared]
 
 
 def trace_program(

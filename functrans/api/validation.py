@@ -31,8 +31,12 @@ def passing() -> bool | None:
 
 
 def _passing(code: CodeType, at: int) -> bool | None:
-    instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "NOP", "EXTENDED_ARG")]
-    places = {instruction.offset: k for k, instruction in enumerate(instructions)}
+    instructions: list[dis.Instruction] = []
+    places: dict[int, int] = {}
+    for instruction in dis.get_instructions(code):
+        places[instruction.offset] = len(instructions)
+        if instruction.opname not in ("CACHE", "NOP", "EXTENDED_ARG"):
+            instructions.append(instruction)
     k = places.get(at)
     if k is None:
         return None

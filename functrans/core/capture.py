@@ -7,9 +7,9 @@ a rebound value traces again instead of being stale, and a fresh lambda with equ
 
 from __future__ import annotations
 
-import dis
 import functools
 import types
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,44 +17,17 @@ import numpy as np
 
 from functrans import errors
 from functrans.core.avals import ShapedArray, aval_of_concrete
+from functrans.core.callees import MISSING, Spot, reach, read_names
 from functrans.core.trace import Reference, Tracer, aval_of
 from functrans.core.tree import tree_flatten
-from functrans.util.cache import Bounded
 
-_MISSING: Any = object()
 _VALUE_TYPES = (bool, int, float, complex, str, bytes, type(None))
-
-
-class CodeNames(NamedTuple):
-    """The names that a function's code reads."""
-
-    globals: tuple[str, ...]
-    attributes: tuple[str, ...]
-
-
-_names: Bounded[CodeNames] = Bounded(512)
-
-
-def _read_names(code: types.CodeType) -> CodeNames:
-    known = _names.get(code)
-    if known is not None:
-        return known
-    global_names: dict[str, None] = {}
-    attributes: dict[str, None] = {}
-    pending = [code]
-    while pending:
-        current = pending.pop()
-        for instruction in dis.get_instructions(current):
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                global_names[instruction.argval] = None
-            elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-                attributes[instruction.argval] = None
-        pending.extend(c for c in current.co_consts if isinstance(c, types.CodeType))
-    return _names.put(code, CodeNames(tuple(global_names), tuple(attributes)))
+_COMPARED_BYTES = 1 << 16
+_COMPARED_LEAVES = 64
 
 
 class Place(NamedTuple):
-    """Where a captured value lies: ``cell``, ``global``, ``default``, ``kwdefault``, ``attribute`` or ``self``."""
+    """Where a captured value lies: ``cell``, ``global``, ``default``, ``kwdefault``, ``attribute`` or ``callee``."""
 
     kind: str
     key: Any
@@ -98,24 +71,25 @@ class Captured:
             keys.append(_Identity(current))
             self.function = None
         if bound is not None:
-            keys.append(_Identity(bound))
+            keys.append(_weakly(bound))
         self.bound = bound
         self.key = tuple(keys)
 
     def places(self) -> list[Place]:
-        """Every place that the function reads a captured value from."""
+        """Every place that the function, or one that it calls, reads a captured value from."""
         f = self.function
         if f is None:
             return []
-        names = _read_names(f.__code__)
+        names = read_names(f.__code__)
         found = [Place("cell", i) for i in range(len(f.__closure__ or ()))]
         found.extend(Place("global", n) for n in names.globals if n in f.__globals__)
         found.extend(Place("default", i) for i in range(len(f.__defaults__ or ())))
         found.extend(Place("kwdefault", n) for n in f.__kwdefaults__ or ())
+        spots, attributes = reach(f, self.bound)
         if self.bound is not None:
-            found.append(Place("self", "self"))
             own = getattr(self.bound, "__dict__", {})
-            found.extend(Place("attribute", n) for n in names.attributes if n in own)
+            found.extend(Place("attribute", n) for n in attributes if n in own)
+        found.extend(Place("callee", spot) for spot in spots)
         return found
 
     def read(self, place: Place) -> Any:
@@ -130,16 +104,16 @@ class Captured:
             try:
                 return f.__closure__[place.key].cell_contents
             except ValueError:
-                return _MISSING
+                return MISSING
         if kind == "global":
-            return f.__globals__.get(place.key, _MISSING)
+            return f.__globals__.get(place.key, MISSING)
         if kind == "default":
             return f.__defaults__[place.key]
         if kind == "kwdefault":
             return f.__kwdefaults__[place.key]
-        if kind == "self":
-            return self.bound
-        return self.bound.__dict__.get(place.key, _MISSING)
+        if kind == "callee":
+            return place.key.read()
+        return self.bound.__dict__.get(place.key, MISSING)
 
     def describe(self, place: Place) -> str:
         """How messages call a captured value."""
@@ -150,7 +124,7 @@ class Captured:
             return f"the global {place.key!r}"
         if place.kind == "attribute":
             return f"the attribute self.{place.key}"
-        return "self" if place.kind == "self" else f"the default argument {place.key!r}"
+        return place.key.describe() if isinstance(place.key, Spot) else f"the default argument {place.key!r}"
 
 
 class Contents:
@@ -211,6 +185,18 @@ def guard_of(value: Any, by_reference: Sequence[Any], handed: Sequence[Any] = ()
         if not any(isinstance(c, np.ndarray) and np.may_share_memory(c, value) for c in by_reference):
             return FrozenArray(value)
     return value
+
+
+def guard_at(captured: Captured, place: Place, by_reference: Sequence[Any], handed: Sequence[Any] = ()) -> Any:
+    """What the value at a place is compared with; see ``guard_of``. What a callee reads is compared as far as it is
+    small, and larger arrays and containers by their identity."""
+    value = captured.read(place)
+    if place.kind == "callee":
+        if isinstance(value, np.ndarray) and value.nbytes > _COMPARED_BYTES:
+            return value
+        if type(value) in (list, dict, tuple) and len(value) > _COMPARED_LEAVES:
+            return value
+    return guard_of(value, by_reference, handed)
 
 
 def same(old: Any, new: Any) -> bool:
@@ -290,6 +276,32 @@ class Rebuild:
     def __call__(self, f: Callable[..., Any]) -> Callable[..., Any]:
         result: Callable[..., Any] = self.transformation(f, *self.args, **self.kwargs)
         return result
+
+
+class _WeakIdentity:
+    """A hashable stand-in for an object that is told apart by identity, and that it does not keep alive."""
+
+    __slots__ = ("_hash", "ref")
+
+    def __init__(self, value: Any) -> None:
+        self.ref = weakref.ref(value)
+        self._hash = id(value)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        mine = self.ref()
+        return mine is not None and isinstance(other, _WeakIdentity) and mine is other.ref()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+def _weakly(value: Any) -> Hashable:
+    try:
+        return _WeakIdentity(value)
+    except TypeError:  # An object whose class has slots, and none for weak references.
+        return _Identity(value)
 
 
 class _Identity:

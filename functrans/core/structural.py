@@ -115,6 +115,7 @@ convert_p: Primitive = Primitive(
     jvp=_convert_jvp,
     transpose=_convert_transpose,
     batch=lambda axis, args, dims, *, dtype: (convert_p.bind(args[0], dtype=dtype), dims[0]),
+    safe=None,
     traits=frozenset({Trait.ELEMENTWISE}),
     kind="library",
     samples=lambda: [
@@ -476,6 +477,7 @@ add_p: Primitive = Primitive(
     jvp=_add_jvp,
     transpose=lambda ct, x, y: [unbroadcast(ct, a.aval) if isinstance(a, Undefined) else None for a in (x, y)],
     batch=elementwise_batch(lambda: add_p),
+    safe=None,
     traits=frozenset({Trait.ELEMENTWISE, Trait.COMMUTATIVE}),
     samples=lambda: [
         Sample((np.array([1.0, -2.0]), np.array([0.5, 3.0]))),

@@ -36,7 +36,7 @@ from functrans.lax.dynamic import dynamic_update_slice_p
 from functrans.lax.gather import scatter_add_p, take_index_p
 from functrans.lax.indexing import basic_set_p
 from functrans.lax.scatter import scatter_p
-from functrans.lax.windows import reduce_window_sum_p
+from functrans.lax.windows import reduce_window_sum_p, window_gather_p
 from functrans.util.lists import split as runs
 
 Pattern = Any
@@ -467,6 +467,7 @@ _RULES: dict[Primitive, Callable[[Eqn, Sequence[Pattern], Values], list[Pattern]
     scatter_p: _scatter,
     basic_set_p: _moved,
     dynamic_update_slice_p: _moved,
+    window_gather_p: _moved,
     scan_p: _scan,
     while_p: _while,
     cond_p: _cond,

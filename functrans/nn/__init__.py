@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from functrans.lax.taking import one_hot as one_hot
 from functrans.nn.activations import celu as celu
 from functrans.nn.activations import elu as elu
@@ -37,3 +40,12 @@ from functrans.nn.normalization import standardize as standardize
 from functrans.nn.pooling import avg_pool as avg_pool
 from functrans.nn.pooling import max_pool as max_pool
 from functrans.nn.pooling import min_pool as min_pool
+
+if TYPE_CHECKING:
+    from functrans.nn import initializers as initializers
+
+
+def __getattr__(name: str) -> Any:
+    if name == "initializers":
+        return importlib.import_module("functrans.nn.initializers")
+    raise AttributeError(f"module 'functrans.nn' has no attribute {name!r}", name=name)

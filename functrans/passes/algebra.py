@@ -349,7 +349,28 @@ def broadcast_operands(context: Context, eqn: Eqn) -> Atom | None:
     return context.emit(eqn.prim, *inputs, **eqn.params) if found == out else None
 
 
-_EVERY = (Entry("broadcast_operands", broadcast_operands, True),)
+def on_repeated_scalars(context: Context, eqn: Eqn) -> Atom | None:
+    """What is computed from one number at every place is computed once."""
+    out = eqn.outs[0].aval
+    if not out.shape or Trait.COSTLY in eqn.prim.traits:
+        return None
+    inputs = []
+    for a in eqn.inputs:
+        inner = context.made_by(a, "broadcast")
+        source = a if inner is None else inner.inputs[0]
+        if source.aval.shape != ():
+            return None
+        inputs.append(source)
+    once = eqn.prim.shape(*[a.aval for a in inputs], **eqn.params)
+    if once.dtype != out.dtype or once.weak:
+        return None
+    return context.emit(find("broadcast"), context.emit(eqn.prim, *inputs, **eqn.params), shape=out.shape, dims=())
+
+
+_EVERY = (
+    Entry("broadcast_operands", broadcast_operands, True),
+    Entry("on_repeated_scalars", on_repeated_scalars, True),
+)
 
 
 # -- contraction -------------------------------------------------------------------------------------------------------

@@ -1,18 +1,19 @@
 """Selections whose dead branch is harmless: the "double where", done by the program instead of the programmer.
 
 ``where(x > 0, log(x), 0)`` has the right value, and at zero the derivative ``0 * inf``: the branch that was not chosen
-receives the cotangent zero, which the derivative of the logarithm there turns into NaN. The cure that everybody writes
-by hand is a second ``where``, around the argument. Here it is derived. Going backwards, each variable gets a mask of the
-elements that some derivative can reach: a selection lets a branch be reached where it is chosen. Going forwards, an
-elementwise operation whose result is reached in part gets its operands through a selection of its own, with the value
-that the primitive names as ``safe`` in the other elements. What selections look at to decide, and what has no
-derivative, sees the values as they were.
+receives the cotangent zero, which the derivative of the logarithm there turns into NaN. The cure that everybody
+writes by hand is a second ``where``, around the argument. Here it is derived. Going backwards, each variable gets a
+mask of the elements that some derivative can reach: a selection lets a branch be reached where it is chosen. Going
+forwards, an elementwise operation whose result is reached in part gets its operands through a selection of its own,
+with the value that the primitive names as ``safe`` in the other elements. What selections look at to decide, and what
+has no derivative, sees the values as they were.
 
 Multiplying by a "strong zero" (``0 * inf = 0``) was not an option: it hides NaNs that are no artefact.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -106,11 +107,9 @@ class _Guarded:
             self.masks[atom] = mask if now is None else logical_or(now, mask)
 
     def _spread(self, eqn: Eqn) -> None:
-        found = [self.masks.get(v) for v in eqn.outs]
-        reached = [m for m in found if m is not None]
-        if not reached:
+        prim, mask = eqn.prim, self._reached(eqn)
+        if mask is None:
             return
-        prim, mask = eqn.prim, reached[0]
         if prim is select_p:
             pred, x, y = eqn.inputs
             chosen = broadcast_to(self._plain(pred), eqn.outs[0].aval.shape)
@@ -118,7 +117,7 @@ class _Guarded:
                 self._reach(branch, _reduced(here if mask is ALL else logical_and(mask, here), branch.aval.shape))
             return
         inverse: Callable[[Any], list[Any]] | None = None
-        if mask is not ALL and len(eqn.outs) == 1:
+        if mask is not ALL:
             if prim.has(Trait.ELEMENTWISE):
                 inverse = lambda m: [_reduced(m, a.aval.shape) for a in eqn.inputs]  # noqa: E731
             elif prim.has(Trait.REDUCTION) and isinstance(eqn.params.get("axes"), tuple):
@@ -127,6 +126,13 @@ class _Guarded:
                 inverse = lambda m: self._moved_back(eqn, m)  # noqa: E731
         for atom, m in zip(eqn.inputs, inverse(mask) if inverse else [ALL] * len(eqn.inputs), strict=True):
             self._reach(atom, ALL if m is None else m)
+
+    def _reached(self, eqn: Eqn) -> Any:
+        """The mask of an equation's results together; None where no derivative reaches them."""
+        found = [m for v in eqn.outs if (m := self.masks.get(v)) is not None]
+        if len(found) < 2 or any(m is ALL for m in found):
+            return found[0] if len(found) == 1 else ALL if found else None
+        return functools.reduce(logical_or, found) if eqn.prim.has(Trait.ELEMENTWISE) else ALL
 
     def _moved_back(self, eqn: Eqn, mask: Any) -> list[Any]:
         """The mask of a movement's operands: its transpose brings every element back to where it came from."""
@@ -140,15 +146,14 @@ class _Guarded:
         zero = np.float64(0.0)
         return [None if c is None or not moved else gt(c, zero) for c, moved in zip(counts, linear, strict=True)]
 
-    # -- forwards: what stands in the other elements --------------------------------------------------------------------
+    # -- forwards: what stands in the other elements ------------------------------------------------------------------
 
     def _guard(self, eqn: Eqn) -> None:
-        mask = self.masks.get(eqn.outs[0]) if len(eqn.outs) == 1 else ALL
-        if eqn.effects or all(self.masks.get(v) is None for v in eqn.outs):
+        mask = self._reached(eqn)
+        if eqn.effects or mask is None:
             return
         inputs = [self._live(a) for a in eqn.inputs]
-        partial = mask is not ALL and mask is not None
-        if partial and eqn.prim.safe is not None and eqn.prim.has(Trait.ELEMENTWISE):
+        if mask is not ALL and eqn.prim.safe is not None and eqn.prim.has(Trait.ELEMENTWISE):
             inputs = [self._behind(x, a, mask, eqn.prim.safe) for x, a in zip(inputs, eqn.inputs, strict=True)]
         if any(x is not self._plain(a) for x, a in zip(inputs, eqn.inputs, strict=True)):
             self.guarded.update(zip(eqn.outs, self._bind(eqn, inputs), strict=True))

@@ -6,6 +6,7 @@ accepted.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from functrans.lax.random_bits import Words
 from functrans.lax.reduction import reduce_any
 from functrans.lax.rounding import ceil, floor
 from functrans.lax.selection import select
-from functrans.lax.special.gamma import lgamma
 from functrans.lax.taking import take
 from functrans.random import words as draw
 from functrans.random.keys import parts
@@ -94,7 +94,7 @@ def _poisson_by_rejection(words: Words, lam: Any, shape: Shape, dtype: DType, ro
         shifted = larger(sub(number(0.5), abs(u)), _EDGE)
         k = floor(add(add(mul(add(div(mul(a, 2.0), shifted), b), u), lam), 0.43))
         height = log(div(mul(v, inverse), add(div(a, mul(shifted, shifted)), b)))
-        density = sub(add(neg(lam), mul(k, log_lam)), lgamma(add(larger(k, 0.0), 1.0)))
+        density = sub(add(neg(lam), mul(k, log_lam)), _log_factorial(larger(k, 0.0)))
         inside = logical_and(ge(shifted, 0.07), le(v, v_limit))
         outside = logical_or(lt(k, 0.0), logical_and(lt(shifted, 0.013), gt(v, shifted)))
         accept = logical_or(inside, logical_and(logical_not(outside), le(height, density)))
@@ -103,6 +103,30 @@ def _poisson_by_rejection(words: Words, lam: Any, shape: Shape, dtype: DType, ro
     constants = (lam, log_lam, a, b, inverse, v_limit)
     start = (np.int64(0), full(shape, number(-1)), full(shape, np.False_), words, constants)
     return convert(while_loop(going, attempt, start)[1], dtype)
+
+
+# C. Lanczos: "A precision approximation of the gamma function", 1964; for g = 7 with nine terms after P. Godfrey.
+_LANCZOS = (
+    676.520368121885098567009190444019, -1259.13921672240287047156078755283, 771.3234287776530788486528258894,
+    -176.61502916214059906584551354, 12.507343278686904814458936853, -0.13857109526572011689554707,
+    9.984369578019570859563e-6, 1.50563273514931155834e-7,
+)  # fmt: skip
+
+
+def _log_factorial(k: Any) -> Any:
+    """``log(k!)`` by Lanczos's series.
+
+    In single precision its rounding decides about a sample now and then, for rates in the thousands one of some
+    thousand; ``functrans.lax.lgamma`` is more accurate, and would decide otherwise than other array libraries do.
+    """
+    number = aval_of(k).dtype.type
+    series: Any = number(0.99999999999980993227684700473478)
+    for i, c in enumerate(_LANCZOS, 1):
+        series = add(div(number(c), add(k, float(i))), series)
+    t = add(k, 7.5)
+    log_t = add(log1p(div(k, number(7.5))), math.log(7.5))
+    power = mul(sub(add(k, 0.5), div(t, log_t)), log_t)
+    return add(add(power, 0.5 * math.log(2 * math.pi)), log(series))
 
 
 # -- binomial -----------------------------------------------------------------------------------------------------
@@ -123,15 +147,15 @@ def binomial_of(words: Words, n: Any, p: Any, shape: Shape, dtype: DType) -> Any
     rounds = float(dtypes.finfo(dtype).max)
     rounds = int(min(rounds, 2.0**62))
     small = _by_gaps(words, select(few, n, number(0)), q, shape, rounds)
-    large = _binomial_by_rejection(
-        words, select(logical_or(few, n_inf), number(1e4), n), select(few, number(0.5), q), shape, rounds
-    )
+    many, likely = select(logical_or(few, n_inf), number(1e4), n), select(few, number(0.5), q)
+    large = _binomial_by_rejection(words, many, likely, n_inf, shape, rounds)
     out = convert(select(few, small, large), dtype)
     invalid = logical_or(logical_or(negative, no_probability), no_count)
     out = select(invalid, dtype.type(np.nan), out)
     out = select(logical_and(n_inf, logical_not(invalid)), dtype.type(np.inf), out)
     counted = logical_or(logical_or(less, no_count), logical_or(no_probability, n_inf))
-    return select(counted, out, sub(convert(n, dtype), out))
+    zero = dtype.type(0)
+    return select(counted, out, sub(select(counted, zero, convert(n, dtype)), select(counted, zero, out)))
 
 
 def _by_gaps(words: Words, n: Any, p: Any, shape: Shape, rounds: int) -> Any:
@@ -159,7 +183,9 @@ def _by_gaps(words: Words, n: Any, p: Any, shape: Shape, rounds: int) -> Any:
     return sub(while_loop(going, gap, start)[1], number(1))
 
 
-def _binomial_by_rejection(words: Words, n: Any, p: Any, shape: Shape, rounds: int) -> Any:
+def _binomial_by_rejection(words: Words, n: Any, p: Any, unlimited: Any, shape: Shape, rounds: int) -> Any:
+    # A sample is drawn again while others are rejected, so that each depends on how long that takes: where the number
+    # of trials is infinite too, although the sample is not used.
     dtype = aval_of(p).dtype
     number = dtype.type
     one = number(1)
@@ -167,7 +193,7 @@ def _binomial_by_rejection(words: Words, n: Any, p: Any, shape: Shape, rounds: i
     b = add(mul(deviation, 2.53), 1.15)
     a = add(add(mul(b, 0.0248), -0.0873), mul(p, 0.01))
     c = add(mul(n, p), 0.5)
-    v_limit = sub(number(0.92), div(number(4.2), b))
+    v_limit = sub(number(0.92), select(unlimited, number(0), div(number(4.2), b)))
     odds = div(p, sub(one, p))
     alpha = mul(add(div(number(5.1), b), 2.83), deviation)
     mode = floor(mul(add(n, 1.0), p))
@@ -182,14 +208,14 @@ def _binomial_by_rejection(words: Words, n: Any, p: Any, shape: Shape, rounds: i
 
     def attempt(state: Any) -> Any:
         step, out, accepted, words, constants = state
-        n, a, b, c, v_limit, odds, alpha, mode, at_mode = constants
+        n, a, b, c, v_limit, odds, alpha, mode, at_mode, unlimited = constants
         words, first, second = parts(words, 3)
         u = sub(draw.uniform(first, shape, dtype), 0.5)
         v = draw.uniform(second, shape, dtype)
         shifted = larger(sub(number(0.5), abs(u)), _EDGE)
         inside = logical_and(ge(shifted, 0.07), le(v, v_limit))
         k = floor(add(mul(add(div(mul(a, 2.0), shifted), b), u), c))
-        outside = logical_or(lt(k, 0.0), gt(k, n))
+        outside = logical_or(unlimited, logical_or(lt(k, 0.0), gt(k, n)))
         # What is rejected anyway is not in the domain of the logarithms.
         k_in = clamp(number(0), k, n)
         height = log(div(mul(v, alpha), add(div(a, mul(shifted, shifted)), b)))
@@ -204,7 +230,7 @@ def _binomial_by_rejection(words: Words, n: Any, p: Any, shape: Shape, rounds: i
         accept = logical_or(inside, logical_and(logical_not(outside), le(height, density)))
         return add(step, np.int64(1)), select(accept, k, out), logical_or(accepted, accept), words, constants
 
-    constants = (n, a, b, c, v_limit, odds, alpha, mode, at_mode)
+    constants = (n, a, b, c, v_limit, odds, alpha, mode, at_mode, unlimited)
     start = (np.int64(0), full(shape, number(-1)), full(shape, np.False_), words, constants)
     return while_loop(going, attempt, start)[1]
 

@@ -39,6 +39,11 @@ class Bounded(Generic[V]):
                 self._entries.popitem(last=False)
         return kept
 
+    def discard(self, key: Hashable) -> None:
+        """Remove an entry, if it is there."""
+        with self._lock:
+            self._entries.pop(key, None)
+
     def clear(self) -> None:
         with self._lock:
             self._entries.clear()

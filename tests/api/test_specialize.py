@@ -102,13 +102,12 @@ def test_paths_belong_to_the_outermost_jit() -> None:
         return x if x.sum() > 0 else 0.1 * x
 
     inner, special = ft.jit(leaky), ft.jit(leaky, specialize=2)
-    for make in (
-        lambda: ft.jit(lambda x: inner(x) + 1, specialize=2),
-        lambda: ft.jit(lambda x: special(x) + 1),
-        lambda: ft.jit(lambda x: ft.jit(lambda x: special(x))(x) + 1),
-        lambda: ft.jit(lambda x: ft.jvp(special, (x,), (x,))[1] + 1),
+    for f in (
+        ft.jit(lambda y: inner(y) + 1, specialize=2),
+        ft.jit(lambda y: special(y) + 1),
+        ft.jit(lambda y: ft.jit(lambda z: special(z))(y) + 1),
+        ft.jit(lambda y: ft.jvp(special, (y,), (y,))[1] + 1),
     ):
-        f = make()
         for x in (POSITIVE, NEGATIVE, POSITIVE):
             np.testing.assert_allclose(f(x), leaky(x) + 1, rtol=1e-15)
         assert f.trace_count == 2
@@ -136,7 +135,7 @@ def test_a_batched_predicate_raises_and_one_that_is_shared_does_not() -> None:
 
 def test_a_value_that_belongs_to_a_loop_body_raises() -> None:
     f = ft.jit(lambda x: lax.fori_loop(0, 3, lambda i, c: c * 2 if c > 0 else c, x), specialize=2)
-    with pytest.raises(errors.TracerBoolError, match="lax.cond"):
+    with pytest.raises(errors.TracerBoolError, match="lax"):
         f(np.float64(1.0))
 
 

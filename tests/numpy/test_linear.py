@@ -228,6 +228,7 @@ ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
     "multi_dot": (lambda x: fnp.linalg.multi_dot([x]), errors.ArgumentError, "two arrays or more"),
     "multi_dot rank": (lambda x: fnp.linalg.multi_dot([x, x[0], x]), errors.ShapeError, "array 1"),
     "matrix_power of a rectangle": (lambda x: fnp.linalg.matrix_power(x, 2), errors.ShapeError, "equal in extent"),
+    "np.is_busday": (lambda x: np.is_busday(x), errors.MissingRuleError, "is_busday cannot be traced"),
     "out": (lambda x: fnp.dot(x, x.T, out=np.zeros((2, 2))), errors.DetachedWriteError, "dot"),
 }
 

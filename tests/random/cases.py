@@ -56,7 +56,7 @@ def _floats(dtype: Any) -> dict[str, Case]:
         "triangular": Case(lambda r, k: r.triangular(k, 0.0, 1.0, 4.0, (9,), dtype=d), 8),
         "wald": Case(lambda r, k: r.wald(k, d.type(2.0), (9,), dtype=d), 400, 8),
         "gamma": Case(lambda r, k: r.gamma(k, many, (3, 6), dtype=d), 600),
-        "loggamma": Case(lambda r, k: r.loggamma(k, many, (3, 6), dtype=d), 64, 200),
+        "loggamma": Case(lambda r, k: r.loggamma(k, many, (3, 6), dtype=d), 64, 600),
         "beta": Case(lambda r, k: r.beta(k, many[1:], many[:0:-1], dtype=d), 600),
         "dirichlet": Case(lambda r, k: r.dirichlet(k, many[1:5], (3,), dtype=d), 600),
         "chisquare": Case(lambda r, k: r.chisquare(k, many[1:], dtype=d), 600),

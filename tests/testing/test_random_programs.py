@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import Phase, assume, event, given, settings
 from hypothesis import strategies as st
 
 import functrans as ft
@@ -16,7 +16,8 @@ from tests.testing.random_programs import Program, programs
 
 Function = Callable[..., Any]
 LARGE = 1e6
-MORE = settings(max_examples=settings().max_examples)
+# A program that fails is short enough to be read as it is; to shorten it takes minutes, which look like a hang.
+MORE = settings(max_examples=settings().max_examples, phases=[p for p in Phase if p is not Phase.shrink])
 EXTENT = pytest.mark.parametrize("extent", ["some", pytest.param("many", marks=pytest.mark.full)])
 
 

@@ -15,7 +15,7 @@ from functrans import errors
 from functrans.config import trace_settings
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
-from functrans.core.capture import Captured, Place, array_type, guard_of, is_captured_array, same, substitute
+from functrans.core.capture import Captured, Place, array_type, guard_at, guard_of, is_captured_array, same, substitute
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Jaxpr, Var, used_inputs
 from functrans.core.stage import JaxprTrace
@@ -239,12 +239,13 @@ def _trace(
 
     for place in captured.places():
         value = captured.read(place)
-        aval = array_type(value) if place.kind != "attribute" else None
+        aval = array_type(value) if place.kind not in ("attribute", "callee") else None
         if aval is not None:
             hidden.append(Hidden(place, None, (aval,)))
             values[place] = capture(value)
             continue
-        leaves, structure = _opened(value) if open_containers and place.kind != "attribute" else ([], None)
+        opens = open_containers and place.kind not in ("attribute", "callee")
+        leaves, structure = _opened(value) if opens else ([], None)
         if structure is None:
             compared.append(place)
             continue
@@ -272,7 +273,7 @@ def _trace(
     used = used_inputs(raw)[: len(inputs)]
     kept = [v for v, u in zip(raw.invars, used, strict=False) if u]
     jaxpr, consts = raw.replace(invars=(*kept, *raw.invars[len(inputs) :])).hoisted()
-    guards = tuple((place, guard_of(captured.read(place), raw.consts, trace.handed)) for place in compared)
+    guards = tuple((place, guard_at(captured, place, raw.consts, trace.handed)) for place in compared)
     return Traced(jaxpr, consts, tuple(hidden), tuple(used), guards, out_tree, trace.decided)
 
 

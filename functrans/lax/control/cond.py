@@ -13,7 +13,7 @@ from functrans.core import dtypes
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var, axes_in, dce, differ, result_avals, used_inputs
-from functrans.core.primitive import BatchAxis, Primitive, Trait, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined, Zero
 from functrans.core.stage import stage
 from functrans.core.structural import zero_of, zeros
 from functrans.core.trace import Tracer, aval_of
@@ -22,6 +22,7 @@ from functrans.interpreters.batch import batch_jaxpr, materialize
 from functrans.interpreters.jvp import jvp_jaxpr
 from functrans.interpreters.split import SplitEqn, parts_of, split_jaxpr
 from functrans.interpreters.transpose import transpose_jaxpr
+from functrans.lax.arithmetic import mul
 from functrans.lax.compare import eq, ge, le, logical_and, logical_not, ne
 from functrans.lax.control.body import BOXES, Body, body_of, check_function, flatten_operands, leaf_path, name_of
 from functrans.lax.control.region import fit, fitted, owned_eagerly, results_fitted, runner
@@ -30,6 +31,7 @@ from functrans.lax.movement import broadcast_in_dim
 from functrans.lax.reduction import argmax, reduce_any
 from functrans.lax.selection import select
 from functrans.lax.taking import take
+from functrans.lax.trigonometric import sin
 from functrans.util.cache import WeakMemo
 
 Branches = tuple[Jaxpr, ...]
@@ -316,6 +318,23 @@ def _dce(eqn: Eqn, used: Sequence[bool]) -> Eqn:
     return _without_unused(eqn._replace(outs=outs, params={"branches": branches}))
 
 
+def _samples() -> list[Sample]:
+    vector = shaped((2,), np.dtype(np.float64))
+    functions: list[Callable[..., list[Any]]] = [
+        lambda w, c: [mul(sin(c), w), c],
+        lambda w, c: [mul(w, w), mul(c, w)],
+        lambda w, c: [c, zeros(vector)],
+    ]
+    branches = tuple(stage(f, [vector, vector], "branch") for f in functions)
+    w, c = np.array([0.5, -1.5]), np.array([0.25, 1.0])
+    return [
+        Sample((np.True_, w, c), {"branches": branches[:2]}),
+        Sample((np.False_, w, c), {"branches": branches[:2]}),
+        Sample((np.int64(7), w, c), {"branches": branches}),
+        Sample((1, w, c), {"branches": branches}),
+    ]
+
+
 cond_p: Primitive = Primitive(
     "cond",
     shape=_shape,
@@ -326,6 +345,7 @@ cond_p: Primitive = Primitive(
     batch=_batch,
     multiple=True,
     kind="branch",
+    samples=_samples,
     split=_split,
     dce=_dce,
     traits=frozenset({Trait.VIEW}),

@@ -14,7 +14,7 @@ from functrans.core.avals import ShapedArray, shaped
 from functrans.core.capture import Rebuild, transformation
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Eqn, Jaxpr, SizeVar, Var, axes_in, dce, differ, result_avals, used_inputs
-from functrans.core.primitive import PER_EXAMPLE, BatchAxis, Primitive, Zero
+from functrans.core.primitive import PER_EXAMPLE, BatchAxis, Primitive, Sample, Zero
 from functrans.core.stage import stage
 from functrans.core.structural import convert, instantiate, ones, rebox, zero_of, zeros
 from functrans.core.trace import Tracer, aval_of, current_trace
@@ -24,7 +24,7 @@ from functrans.interpreters.batch import batch_jaxpr, materialize
 from functrans.interpreters.jvp import jvp_jaxpr
 from functrans.interpreters.split import SplitEqn, parts_of, split_jaxpr
 from functrans.interpreters.transpose import backward_pass
-from functrans.lax.arithmetic import add
+from functrans.lax.arithmetic import add, mul
 from functrans.lax.compare import logical_and, lt
 from functrans.lax.control.body import body_of, check_function, flatten_operands, name_of, settle
 from functrans.lax.control.halves import split_body
@@ -39,6 +39,7 @@ from functrans.lax.ranges import arange
 from functrans.lax.reduction import argmax, reduce_any
 from functrans.lax.selection import select
 from functrans.lax.taking import take
+from functrans.lax.trigonometric import sin
 from functrans.util.cache import WeakMemo
 from functrans.util.lists import split as runs
 
@@ -348,6 +349,24 @@ def _transpose(cotangents: Sequence[Any], *operands: Any, **params: Any) -> list
     return backward_pass(parts, [*sizes, *operands], cotangents)[len(sizes) :]
 
 
+def _samples() -> list[Sample]:
+    vector, step = shaped((2,), np.dtype(np.float64)), shaped((), np.dtype(np.int64), "numpy")
+
+    def body(w: Any, c: Any, k: Any) -> list[Any]:
+        return [add(mul(sin(c), w), c), add(k, np.int64(1))]
+
+    plain = stage(body, [vector, vector, step], "body")
+    saving = stage(lambda *args: [*body(*args), args[2]], [vector, vector, step], "body")
+    cond = stage(lambda n, c, k: [lt(k, n)], [step, vector, step], "cond")
+    args = (np.int64(3), np.array([0.5, -1.5]), np.array([0.25, 1.0]), np.int64(0))
+    sizes = {"cond": cond, "n_cond": 1, "n_body": 1}
+    return [
+        Sample(args, {**sizes, "body": plain, "saves": None}),
+        Sample(args, {**sizes, "body": saving, "saves": 1}),
+        Sample((np.int64(0), *args[1:]), {**sizes, "body": plain, "saves": None}),
+    ]
+
+
 while_p: Primitive = Primitive(
     "while",
     shape=_shape,
@@ -360,6 +379,7 @@ while_p: Primitive = Primitive(
     kind="loop",
     split=_split,
     dce=_dce,
+    samples=_samples,
 )
 
 # -- the public functions -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from functrans import errors
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Eqn, Jaxpr, SizeVar, Var, dce, differ, result_avals, used_inputs
-from functrans.core.primitive import BatchAxis, Primitive, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Undefined, Zero
 from functrans.core.stage import size_tracer, stage
 from functrans.core.structural import add, instantiate, rebox, zeros
 from functrans.core.trace import aval_of, current_trace
@@ -19,13 +19,14 @@ from functrans.interpreters.batch import batch_jaxpr, materialize
 from functrans.interpreters.jvp import jvp_jaxpr
 from functrans.interpreters.split import SplitEqn, parts_of, split_jaxpr
 from functrans.interpreters.transpose import backward_pass, transpose_jaxpr
-from functrans.lax.arithmetic import sub
+from functrans.lax.arithmetic import mul, sub
 from functrans.lax.compare import lt
 from functrans.lax.control.halves import split_body
 from functrans.lax.control.region import fit, reordered, results_fitted, split_applied
 from functrans.lax.control.stepping import loop, sliced, stacked
 from functrans.lax.movement import broadcast_in_dim
 from functrans.lax.selection import select
+from functrans.lax.trigonometric import sin
 from functrans.util.cache import WeakMemo
 from functrans.util.lists import split as runs
 
@@ -355,6 +356,29 @@ def _dce(eqn: Eqn, used: Sequence[bool]) -> Eqn:
     )
 
 
+def _samples() -> list[Sample]:
+    matrix, vector = shaped((2, 2), np.dtype(np.float64)), shaped((2,), np.dtype(np.float64))
+    number, step = shaped((), np.dtype(np.float64), "numpy"), shaped((), np.dtype(np.int64), "numpy")
+
+    def body(w: Any, c: Any, k: Any, x: Any) -> list[Any]:
+        new = add(mul(sin(c), w), x)
+        return [new, add(k, np.int64(1)), mul(c, new)]
+
+    jaxpr = stage(body, [vector, vector, step, number], "body")
+    nested = stage(lambda w, c: [mul(c, sin(w)), mul(w, w)], [matrix, matrix], "body")
+    w, c, xs = np.array([0.5, -1.5]), np.array([0.25, 1.0]), np.linspace(-1.0, 1.0, 3)
+    how = {"length": 3, "reverse": False, "unroll": 1, "counted": False, "checkpoint": False}
+    sizes = {"jaxpr": jaxpr, "n_consts": 1, "n_carry": 2}
+    square = np.array([[0.5, -1.0], [2.0, 0.25]])
+    return [
+        Sample((w, c, np.int64(0), xs), {**sizes, **how}),
+        Sample((w, c, np.int64(0), xs), {**sizes, **how, "reverse": True, "unroll": 2, "checkpoint": True}),
+        Sample((np.int64(3), w, c, np.int64(0), xs), {**sizes, **how, "reverse": True, "counted": True}),
+        Sample((w, c, np.int64(0), np.zeros(0)), {**sizes, **how, "length": 0}),
+        Sample((square, square), {"jaxpr": nested, "n_consts": 1, "n_carry": 1, **how}),
+    ]
+
+
 # Operands: with ``counted`` the number of steps that are taken, which is the length but for examples of a batch; then
 # constants, carries, slices. With ``checkpoint`` nothing is kept of a step for derivatives but what comes into it.
 
@@ -370,4 +394,5 @@ scan_p: Primitive = Primitive(
     kind="loop",
     split=_split,
     dce=_dce,
+    samples=_samples,
 )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from functrans import errors
-from functrans.core.avals import ShapedArray
+from functrans.core.avals import ShapedArray, shaped
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Jaxpr
-from functrans.core.primitive import BatchAxis, Primitive, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Undefined, Zero
 from functrans.core.stage import stage
 from functrans.core.structural import add, instantiate, zero_of
 from functrans.core.trace import aval_of, current_trace
@@ -18,7 +20,7 @@ from functrans.core.treedef import PyTreeDef
 from functrans.interpreters.batch import batch_jaxpr, materialize
 from functrans.interpreters.jvp import jvp_flat
 from functrans.interpreters.transpose import transpose_jaxpr
-from functrans.lax.arithmetic import neg
+from functrans.lax.arithmetic import div, mul, neg
 from functrans.lax.control.body import body_of, check_function, flatten_operands, leaf_path, name_of
 from functrans.lax.control.custom_rules import Rules, custom_p
 from functrans.lax.control.region import fit, results_fitted, runner
@@ -139,6 +141,16 @@ def _batch(
     return outs, [0] * len(outs)
 
 
+def _samples() -> list[Sample]:
+    vector = shaped((2,), np.dtype(np.float64))
+    times = stage(lambda d, x: [mul(d, x)], [vector, vector], "matvec")
+    over = stage(lambda d, b: [div(b, d)], [vector, vector], "solve")
+    d, b = np.array([0.5, -2.0]), np.array([1.0, 3.0])
+    params = {"matvec": times, "vecmat": times, "solve": over, "transpose_solve": over, "sizes": (1, 1, 1, 1)}
+    # In the constants the implementation is not what the derivative says: the solver is taken at its word.
+    return [Sample((d, d, d, d, b), params, diff=(4,))]
+
+
 linear_solve_p: Primitive = Primitive(
     "linear_solve",
     shape=_shape,
@@ -148,6 +160,7 @@ linear_solve_p: Primitive = Primitive(
     batch=_batch,
     multiple=True,
     kind="custom",
+    samples=_samples,
 )
 
 

@@ -21,6 +21,7 @@ from functrans.lax.linalg.common import (
     conjugated,
     diagonal_of,
     hermitian,
+    host_or_device,
     leading,
     real_part,
     row_scaled,
@@ -54,7 +55,7 @@ def _definite(n: int, dtype: Any = np.float64) -> Any:
 cholesky_p: Primitive = Primitive(
     "cholesky",
     shape=_cholesky_shape,
-    impl=lambda xp, a: xp.linalg.cholesky(a),
+    impl=lambda xp, a: host_or_device(xp, "cholesky")(a),
     jvp=tangent_rules(lambda: cholesky_p, _cholesky_rule),
     batch=leading(lambda: cholesky_p),
     kind="library",
@@ -132,7 +133,7 @@ def cholesky_update(r_matrix: Any, w_vector: Any) -> Any:
     check_same("cholesky_update", [r, aval_of(row)])
     rows = concatenate([triangle(r_matrix, lower=False), row], r.ndim - 2)
     (factor,) = qr_p.bind(rows, mode="r")
-    return positive_diagonal(factor)
+    return triangle(positive_diagonal(factor), lower=False)
 
 
 __all__ = ["cholesky", "cholesky_p", "cholesky_update", "hermitian_part", "positive_diagonal"]

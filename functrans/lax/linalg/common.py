@@ -225,6 +225,17 @@ def undetermined(x: Any, reason: str) -> Any:
 # -- triangular factors in the array module ---------------------------------------------------------------------------
 
 
+def host_or_device(xp: Any, name: str) -> Any:
+    """A function of the array module's ``linalg``."""
+    found = getattr(xp.linalg, name, None)
+    if found is None:
+        raise errors.MissingBackendError(
+            f"{xp.__name__}.linalg has no {name!r} in the version installed: pass x.get(), a NumPy array, or install a "
+            f"newer CuPy"
+        )
+    return found
+
+
 @functools.cache
 def lapack() -> Any:
     """SciPy's bindings of LAPACK; None where SciPy is not installed."""

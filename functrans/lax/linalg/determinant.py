@@ -24,6 +24,7 @@ from functrans.lax.complex import imag, real
 from functrans.lax.families import tangent_rules
 from functrans.lax.linalg.common import (
     check_matrix,
+    host_or_device,
     leading,
     like,
     matrices,
@@ -70,7 +71,7 @@ def _square_samples() -> list[Any]:
 det_p: Primitive = Primitive(
     "det",
     shape=_det_shape,
-    impl=lambda xp, a: xp.linalg.det(a),
+    impl=lambda xp, a: host_or_device(xp, "det")(a),
     jvp=tangent_rules(lambda: det_p, lambda t, out, a: trace_of_product(adjugate_p.bind(a), t)),
     batch=leading(lambda: det_p),
     kind="library",
@@ -117,7 +118,7 @@ def _products_without_two(xp: Any, s: Any) -> Any:
 
 
 def _turns(xp: Any, u: Any, vh: Any) -> Any:
-    return (xp.linalg.det(u) * xp.linalg.det(vh))[..., None, None]
+    return (host_or_device(xp, "det")(u) * host_or_device(xp, "det")(vh))[..., None, None]
 
 
 def _adjugate_impl(xp: Any, a: Any) -> Any:
@@ -126,12 +127,12 @@ def _adjugate_impl(xp: Any, a: Any) -> Any:
         return xp.ones_like(a)
     with np.errstate(all="ignore"):
         inverted = inverse(xp, a, False)
-        out = xp.linalg.det(a)[..., None, None] * inverted
+        out = host_or_device(xp, "det")(a)[..., None, None] * inverted
         condition = abs(a).sum(-1).max(-1) * abs(inverted).sum(-1).max(-1)
     # Written so that a NaN counts as badly conditioned.
     bad = ~(condition < 1 / np.sqrt(np.finfo(a.dtype).eps)) & xp.isfinite(a).all((-1, -2))
     if bool(bad.any()):
-        u, s, vh = xp.linalg.svd(a[bad])
+        u, s, vh = host_or_device(xp, "svd")(a[bad])
         out[bad] = _turns(xp, u, vh) * _sandwich(vh, _products_without(xp, s)[..., None, :], u)
     return out
 
@@ -243,7 +244,7 @@ def _slogdet_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[
 slogdet_p: Primitive = Primitive(
     "slogdet",
     shape=_slogdet_shape,
-    impl=lambda xp, a: list(xp.linalg.slogdet(a)),
+    impl=lambda xp, a: list(host_or_device(xp, "slogdet")(a)),
     jvp=_slogdet_jvp,
     batch=leading(lambda: slogdet_p),
     multiple=True,

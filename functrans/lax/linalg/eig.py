@@ -17,7 +17,7 @@ from functrans.lax.complex import complex as complex_of
 from functrans.lax.complex import conj, imag, real
 from functrans.lax.contraction import matmul
 from functrans.lax.families import tangent_rules
-from functrans.lax.linalg.common import adjoint, check_matrix, column_scaled, diagonal_of, leading, like
+from functrans.lax.linalg.common import adjoint, check_matrix, column_scaled, diagonal_of, host_or_device, leading, like
 from functrans.lax.linalg.degenerate import differences, divide_by_gaps
 from functrans.lax.linalg.lu import inv, solve_p
 from functrans.lax.magnitude import abs as magnitude
@@ -38,7 +38,7 @@ def _eig_shape(a: ShapedArray) -> list[ShapedArray]:
 
 
 def _eig_impl(xp: Any, a: Any) -> list[Any]:
-    w, v = xp.linalg.eig(a)
+    w, v = host_or_device(xp, "eig")(a)
     dtype = dtypes.complex_dtype(a.dtype)
     return [w.astype(dtype, copy=False), v.astype(dtype, copy=False)]
 
@@ -104,7 +104,7 @@ eig_p: Primitive = Primitive(
 eigvals_p: Primitive = Primitive(
     "eigvals",
     shape=_values_shape,
-    impl=lambda xp, a: xp.linalg.eigvals(a).astype(dtypes.complex_dtype(a.dtype), copy=False),
+    impl=lambda xp, a: host_or_device(xp, "eigvals")(a).astype(dtypes.complex_dtype(a.dtype), copy=False),
     jvp=tangent_rules(lambda: eigvals_p, _values_rule),
     batch=leading(lambda: eigvals_p),
     kind="library",

@@ -20,6 +20,7 @@ from functrans.lax.linalg.common import (
     check_matrix,
     diagonal_of,
     hermitian,
+    host_or_device,
     leading,
     like,
     matrices,
@@ -76,7 +77,7 @@ def _hermitian_samples(vectors: bool) -> list[Sample]:
 eigh_p: Primitive = Primitive(
     "eigh",
     shape=_eigh_shape,
-    impl=lambda xp, a, *, lower: list(xp.linalg.eigh(a, _uplo(lower))),
+    impl=lambda xp, a, *, lower: list(host_or_device(xp, "eigh")(a, _uplo(lower))),
     jvp=_eigh_jvp,
     batch=leading(lambda: eigh_p),
     multiple=True,
@@ -88,7 +89,7 @@ eigh_p: Primitive = Primitive(
 eigvalsh_p: Primitive = Primitive(
     "eigvalsh",
     shape=_values_shape,
-    impl=lambda xp, a, *, lower: xp.linalg.eigvalsh(a, _uplo(lower)),
+    impl=lambda xp, a, *, lower: host_or_device(xp, "eigvalsh")(a, _uplo(lower)),
     jvp=tangent_rules(lambda: eigvalsh_p, _values_rule),
     batch=leading(lambda: eigvalsh_p),
     kind="library",

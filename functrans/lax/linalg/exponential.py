@@ -11,7 +11,7 @@ from functrans.core.primitive import Primitive, Sample, Trait
 from functrans.core.structural import broadcast_to
 from functrans.core.trace import aval_of
 from functrans.lax.families import tangent_rules
-from functrans.lax.linalg.common import check_matrix, check_same, leading, like, transposed
+from functrans.lax.linalg.common import check_matrix, check_same, host_or_device, leading, like, transposed
 from functrans.lax.slicing import concatenate, slice_in_dim
 
 # -- how it is computed: the Pade approximant of degree 13, with scaling and squaring ---------------------------------
@@ -67,7 +67,7 @@ def _approximant(xp: Any, a: Any, e: Any) -> tuple[Any, Any]:
     z1, z2 = b[12] * a6 + b[10] * a4 + b[8] * a2, b[6] * a6 + b[4] * a4 + b[2] * a2 + b[0] * one
     w = a6 @ w1 + w2
     odd, even = a @ w, a6 @ z1 + z2
-    r = xp.linalg.solve(even - odd, even + odd)
+    r = host_or_device(xp, "solve")(even - odd, even + odd)
     if e is None:
         return r, None
     m2 = a @ e + e @ a
@@ -77,7 +77,7 @@ def _approximant(xp: Any, a: Any, e: Any) -> tuple[Any, Any]:
     dz1, dz2 = b[12] * m6 + b[10] * m4 + b[8] * m2, b[6] * m6 + b[4] * m4 + b[2] * m2
     d_odd = a @ (a6 @ dw1 + m6 @ w1 + dw2) + e @ w
     d_even = a6 @ dz1 + m6 @ z1 + dz2
-    return r, xp.linalg.solve(even - odd, d_odd + d_even + (d_odd - d_even) @ r)
+    return r, host_or_device(xp, "solve")(even - odd, d_odd + d_even + (d_odd - d_even) @ r)
 
 
 def _expm_impl(xp: Any, a: Any) -> Any:

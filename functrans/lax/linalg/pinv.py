@@ -26,6 +26,7 @@ from functrans.lax.linalg.common import (
     check_matrix,
     check_same,
     diagonal_of,
+    host_or_device,
     is_complex,
     leading,
     like,
@@ -67,7 +68,7 @@ def _pinv_samples() -> list[Sample]:
 pinv_p: Primitive = Primitive(
     "pinv",
     shape=_pinv_shape,
-    impl=lambda xp, a, cutoff, *, hermitian: xp.linalg.pinv(a, rcond=cutoff, hermitian=hermitian),
+    impl=lambda xp, a, cutoff, *, hermitian: host_or_device(xp, "pinv")(a, rcond=cutoff, hermitian=hermitian),
     jvp=tangent_rules(lambda: pinv_p, _pinv_rule, None),
     batch=leading(lambda: pinv_p),
     kind="library",
@@ -117,7 +118,7 @@ def _lstsq_impl(xp: Any, a: Any, b: Any, *, cutoff: float) -> list[Any]:
     outs = [xp.empty(o.shape, o.dtype) for o in _lstsq_shape(aval_of(a), aval_of(b), cutoff=cutoff)]
     rows, columns = a.shape[-2:]
     for k in np.ndindex(*a.shape[:-2]):
-        x, total, rank, s = xp.linalg.lstsq(a[k], b[k], cutoff)
+        x, total, rank, s = host_or_device(xp, "lstsq")(a[k], b[k], cutoff)
         if rows > columns and total.shape != b.shape[-1:]:
             rest = b[k] - a[k] @ x
             total = (abs(rest) ** 2).sum(0)

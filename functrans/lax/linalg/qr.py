@@ -10,7 +10,7 @@ import numpy as np
 from functrans import errors
 from functrans.core.avals import ShapedArray
 from functrans.core.primitive import Primitive, Sample, Trait, Zero
-from functrans.core.structural import zero_of
+from functrans.core.structural import broadcast, zero_of
 from functrans.core.trace import aval_of
 from functrans.lax.arithmetic import add, mul, neg, sub
 from functrans.lax.complex import complex as complex_of
@@ -24,6 +24,7 @@ from functrans.lax.linalg.common import (
     check_matrix,
     check_same,
     diagonal_of,
+    host_or_device,
     identity,
     is_complex,
     leading,
@@ -37,6 +38,7 @@ from functrans.lax.linalg.common import (
 from functrans.lax.linalg.triangular import triangular_solve_p
 from functrans.lax.movement import broadcast_to
 from functrans.lax.slicing import concatenate, slice_in_dim
+from functrans.lax.taking import take_along_axis
 
 Mode = Literal["reduced", "complete", "r"]
 
@@ -56,8 +58,8 @@ def _qr_shape(a: ShapedArray, *, mode: Mode) -> list[ShapedArray]:
 
 def _qr_impl(xp: Any, a: Any, *, mode: Mode) -> list[Any]:
     if mode == "r":
-        return [xp.linalg.qr(a, mode="r")]
-    q, r = xp.linalg.qr(a, mode=mode)
+        return [host_or_device(xp, "qr")(a, mode="r")]
+    q, r = host_or_device(xp, "qr")(a, mode=mode)
     return [q, r]
 
 
@@ -132,7 +134,7 @@ qr_p: Primitive = Primitive(
 )
 
 
-def qr(x: Any, *, full_matrices: bool = True) -> tuple[Any, Any]:
+def qr(x: Any, *, pivoting: bool = False, full_matrices: bool = True) -> tuple[Any, ...]:
     """The QR decomposition ``x = Q R`` with orthonormal columns of Q and upper triangular R.
 
     Its derivative asks that the first ``min(m, n)`` columns are independent, and otherwise raises LinAlgError. The
@@ -141,10 +143,12 @@ def qr(x: Any, *, full_matrices: bool = True) -> tuple[Any, Any]:
 
     Args:
         x: an array of shape ``(..., m, n)``.
+        pivoting: whether the columns are brought into an order first, which puts long ones in front; the derivative is
+            that for this order.
         full_matrices: whether Q is square, and otherwise of shape ``(..., m, min(m, n))``.
 
     Returns:
-        Q, and R with as many rows as Q has columns.
+        Q; R with as many rows as Q has columns; and with ``pivoting`` the order, see ``pivoted_columns``.
 
     >>> q, r = qr(np.array([[3.0, 1.0], [4.0, 2.0]]))
     >>> np.abs(r).round(6)
@@ -153,8 +157,10 @@ def qr(x: Any, *, full_matrices: bool = True) -> tuple[Any, Any]:
     """
     mode: Mode = "complete" if full_matrices else "reduced"
     _qr_shape(aval_of(x), mode=mode)
-    q, r = qr_p.bind(x, mode=mode)
-    return q, r
+    if not pivoting:
+        return tuple(qr_p.bind(x, mode=mode))
+    order = pivoted_columns(x)
+    return *qr_p.bind(columns_taken(x, order), mode=mode), order
 
 
 # -- reflections ------------------------------------------------------------------------------------------------------
@@ -167,7 +173,7 @@ def _geqrf_shape(a: ShapedArray) -> list[ShapedArray]:
 
 
 def _geqrf_impl(xp: Any, a: Any) -> list[Any]:
-    h, taus = xp.linalg.qr(a, mode="raw")
+    h, taus = host_or_device(xp, "qr")(a, mode="raw")
     return [h.swapaxes(-1, -2), taus]
 
 
@@ -281,6 +287,13 @@ def pivoted_columns(a: Any) -> Any:
     """
     _pivots_shape(aval_of(a))
     return pivoted_columns_p.bind(a)
+
+
+def columns_taken(x: Any, order: Any) -> Any:
+    """The columns of matrices in an order."""
+    shape = aval_of(x).shape
+    lead = len(shape) - 2
+    return take_along_axis(x, broadcast(order, shape, (*range(lead), lead + 1)), lead + 1)
 
 
 __all__ = ["geqrf", "geqrf_p", "householder_product", "pivoted_columns", "pivoted_columns_p", "qr", "qr_p"]

@@ -19,6 +19,7 @@ from functrans.lax.linalg.common import (
     adjoint,
     check_matrix,
     diagonal_of,
+    host_or_device,
     leading,
     like,
     matrices,
@@ -123,7 +124,7 @@ def _svd_samples() -> list[Sample]:
 svd_p: Primitive = Primitive(
     "svd",
     shape=_svd_shape,
-    impl=lambda xp, a, *, full_matrices: list(xp.linalg.svd(a, full_matrices)),
+    impl=lambda xp, a, *, full_matrices: list(host_or_device(xp, "svd")(a, full_matrices)),
     jvp=_svd_jvp,
     batch=leading(lambda: svd_p),
     multiple=True,
@@ -135,7 +136,7 @@ svd_p: Primitive = Primitive(
 svdvals_p: Primitive = Primitive(
     "svdvals",
     shape=_values_shape,
-    impl=lambda xp, a: xp.linalg.svd(a, compute_uv=False),
+    impl=lambda xp, a: host_or_device(xp, "svd")(a, compute_uv=False),
     jvp=tangent_rules(lambda: svdvals_p, _values_rule),
     batch=leading(lambda: svdvals_p),
     kind="library",

@@ -16,7 +16,7 @@ from functrans.core.trace import aval_of
 from functrans.lax.arithmetic import add, neg, sub
 from functrans.lax.contraction import matmul
 from functrans.lax.families import tangent_rules
-from functrans.lax.linalg.common import adjoint, check_matrix, leading, like, solve_triangle, transposed
+from functrans.lax.linalg.common import adjoint, check_matrix, host_or_device, leading, like, solve_triangle, transposed
 from functrans.lax.linalg.lu import solve_p
 from functrans.lax.linalg.schur import schur_form
 
@@ -203,7 +203,7 @@ def _polar_shape(a: ShapedArray) -> ShapedArray:
 
 
 def _polar_impl(xp: Any, a: Any) -> Any:
-    u, _, vh = xp.linalg.svd(a, full_matrices=False)
+    u, _, vh = host_or_device(xp, "svd")(a, full_matrices=False)
     return u @ vh
 
 

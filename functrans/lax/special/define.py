@@ -86,6 +86,7 @@ def special(
     samples: Sequence[tuple[Any, ...]] = (),
     order: int = 2,
     diff: tuple[int, ...] | None = None,
+    safe: float = 0.5,
 ) -> Primitive:
     """A primitive that is a function of special importance, element by element.
 
@@ -101,6 +102,7 @@ def special(
         kinds: the dtype kinds that it takes.
         samples: operands, in double precision, to derive the samples from.
         order, diff: see ``Sample``.
+        safe: see ``Primitive``.
     """
     ufunc = name if scipy is None else scipy
     source = value or (_ufunc(ufunc) if ufunc else None)
@@ -164,6 +166,7 @@ def special(
         decompose=None if decompose is None else decomposed,
         specialize=specialize,
         samples=lambda: _samples(samples, kinds, order, diff),
+        safe=safe,
         traits=frozenset({Trait.ELEMENTWISE, Trait.COSTLY}),
     )
     if ufunc:
@@ -195,7 +198,7 @@ def _samples(rows: Sequence[tuple[Any, ...]], kinds: str, order: int, diff: tupl
         single = tuple(np.asarray(x, np.float32) if np.ndim(x) else np.float32(x) for x in first)
         found.append(Sample(single, {}, min(order, 1), diff))
     weak = tuple(np.ravel(x)[0].item() for x in first)
-    found.append(Sample(weak, {}, min(order, 1), diff))
+    found.append(Sample(weak, {}, 0, diff))
     return found
 
 
@@ -328,7 +331,7 @@ def derivatives(
         decompose=decompose,
         jvp=tangent_rules(lambda: prim, *map(rule, range(arity)), elementwise=True),
         batch=elementwise_batch(lambda: prim),
-        samples=lambda: [s._replace(params={"orders": first}) for s in _samples(samples, "f", 1, None)],
+        samples=lambda: [s._replace(params={"orders": first}) for s in _samples(samples, "", 1, None)],
         traits=frozenset({Trait.ELEMENTWISE, Trait.COSTLY}),
     )
     return prim

@@ -164,6 +164,7 @@ stdtr_p: Primitive = special(
     arity=2,
     decompose=_student,
     samples=[(_SHAPES, np.array([0.5, -2.25, 3.0]))],
+    order=1,
 )
 
 
@@ -199,4 +200,4 @@ def _log_ndtr_inverse_slope(t: Any, out: Any, y: Any) -> Any:
     return mul(t, exp(strong(y, out) + 0.5 * out * out) * math.sqrt(2 * math.pi))
 
 
-special("ndtri_exp", _log_ndtr_inverse_slope, samples=[(np.array([-0.5, -3.0, -40.0]),)], order=1)
+special("ndtri_exp", _log_ndtr_inverse_slope, samples=[(np.array([-0.5, -3.0, -40.0]),)], order=1, safe=-0.5)

@@ -137,7 +137,7 @@ gammasgn_p: Primitive = special(
 
 # The positive zero of digamma, in two parts: the first is exact in single precision.
 _ROOT = 1.4616321325302124
-_ROOT_REST = 1.2438149843418955e-08
+_ROOT_REST = 1.2438149938918909e-08
 
 
 def _digamma(x: Any) -> Any:
@@ -269,6 +269,7 @@ zeta_p: Primitive = special(
     scipy="_zeta",
     value=lambda library, s, q: library.zeta(s, q),
     decompose=_zeta,
+    safe=2.0,
     samples=[(np.array([1.5, 2.0, 7.0]), SAMPLE), (3.0, np.array([[0.25], [1.5]]))],
 )
 

@@ -190,8 +190,8 @@ def _rules(sign: Any) -> Any:
     )
 
 
-betainc_p: Primitive = special("betainc", *_rules(lambda t: t), arity=3, decompose=_betainc, samples=_TRIPLES)
-betaincc_p: Primitive = special("betaincc", *_rules(neg), arity=3, decompose=_betaincc, samples=_TRIPLES)
+betainc_p: Primitive = special("betainc", *_rules(lambda t: t), arity=3, decompose=_betainc, samples=_TRIPLES, order=1)
+betaincc_p: Primitive = special("betaincc", *_rules(neg), arity=3, decompose=_betaincc, samples=_TRIPLES[:1], order=1)
 
 # -- public -----------------------------------------------------------------------------------------------------------
 

@@ -201,10 +201,17 @@ def _in_x(sign: Callable[[Any], Any]) -> Any:
 
 
 igamma_p: Primitive = special(
-    "igamma", _in_a(lambda t: t), _in_x(lambda t: t), arity=2, scipy="gammainc", decompose=_igamma, samples=_SAMPLES
+    "igamma",
+    _in_a(lambda t: t),
+    _in_x(lambda t: t),
+    arity=2,
+    scipy="gammainc",
+    decompose=_igamma,
+    samples=_SAMPLES,
+    order=1,
 )
 igammac_p: Primitive = special(
-    "igammac", _in_a(neg), _in_x(neg), arity=2, scipy="gammaincc", decompose=_igammac, samples=_SAMPLES
+    "igammac", _in_a(neg), _in_x(neg), arity=2, scipy="gammaincc", decompose=_igammac, samples=_SAMPLES[:1], order=1
 )
 
 
@@ -263,7 +270,8 @@ random_gamma_grad_p: Primitive = special(
     arity=2,
     scipy="",
     decompose=_random_gamma_grad,
-    samples=[(np.array([0.5, 3.0, 50.0]), np.array([0.3, 4.5, 45.0]))],
+    samples=_SAMPLES[:1],
+    order=1,
 )
 
 # -- public -----------------------------------------------------------------------------------------------------------

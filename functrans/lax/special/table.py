@@ -24,6 +24,7 @@ from functrans.lax.power import pow as power
 from functrans.lax.power import sqrt
 from functrans.lax.selection import select
 from functrans.lax.special.define import Function, refused, special
+from functrans.lax.special.faddeeva import wofz_p
 from functrans.lax.special.gamma import digamma, gamma, lgamma, rgamma, zeta
 from functrans.lax.special.incomplete_beta import betaln
 from functrans.lax.special.series import pick, sin_pi
@@ -34,6 +35,7 @@ _POSITIVE = np.array([0.5, 2.25, 4.0])
 _UNIT = np.array([0.25, 0.5, 0.875])
 _SHAPES = np.array([1.5, 3.0, 0.75])
 _DEGREES = np.array([0.0, 2.0, 5.0])
+_X = np.array([0.25, -1.5, 0.5])
 
 
 def _row(name: str, sample: Any, slope: Callable[[Any, Any], Any], decompose: Function | None = None) -> Primitive:
@@ -140,7 +142,7 @@ def _reflected_zeta(s: Any) -> Any:
     return power(2.0 * math.pi + 0.0 * s, s - 1.0) * 2.0 * sin_pi(0.5 * s) * gamma(1.0 - s) * zeta(1.0 - s, 1.0)
 
 
-special("zetac", decompose=lambda s: _zetac(s), samples=[(np.array([2.5, 4.0, -1.5]),)], order=1)
+special("zetac", decompose=lambda s: _zetac(s), samples=[(np.array([2.5, 4.0, -1.5]),)], order=1, safe=2.0)
 
 
 def _binom(n: Any, k: Any) -> Any:
@@ -184,14 +186,7 @@ def _loggamma_rule(t: Any, out: Any, z: Any) -> Any:
 
 special("loggamma", _loggamma_rule, kinds="fc", samples=[(_POSITIVE,), (np.array([0.5 + 1j, 2.0 - 0.5j]),)], order=1)
 
-# -- Faddeeva function and Voigt profile ------------------------------------------------------------------------------
-
-wofz_p: Primitive = special(
-    "wofz",
-    lambda t, out, z: mul(t, -2.0 * strong(z, out) * out + 2j / math.sqrt(math.pi)),
-    kinds="c",
-    samples=[(np.array([0.5 + 1j, 2.0 - 0.25j, -1.0 + 0.5j]),)],
-)
+# -- Voigt profile ----------------------------------------------------------------------------------------------------
 
 
 def _voigt(x: Any, sigma: Any, width: Any) -> Any:
@@ -201,7 +196,7 @@ def _voigt(x: Any, sigma: Any, width: Any) -> Any:
 
 special("voigt_profile", arity=3, decompose=_voigt, samples=[(_ANY, _POSITIVE, _UNIT)], order=1)
 
-# -- Lambert's function ------------------------------------------------------------------------------------------------
+# -- Lambert's function -----------------------------------------------------------------------------------------------
 
 
 def _lambert_rule(t: Any, out: Any, z: Any, k: Any) -> Any:
@@ -305,28 +300,6 @@ ellipeinc_p: Primitive = special(
     arity=2,
     samples=[(np.array([0.5, -1.25, 1.0]), np.array([0.5, -1.25, 0.25]))],
 )
-
-# -- hypergeometric functions -----------------------------------------------------------------------------------------
-
-
-def _hypergeometric(name: str, parameters: int, sample: Any, factor: Callable[..., Any]) -> Primitive:
-    """A function whose derivative is a factor times itself, with all parameters one larger."""
-
-    def rule(t: Any, out: Any, *operands: Any) -> Any:
-        strongly = [strong(x, out) for x in operands]
-        raised = prim.bind(*[p + 1.0 for p in strongly[:-1]], strongly[-1])
-        return mul(t, factor(*strongly[:-1]) * raised)
-
-    fixed = [refused(name, "its parameters")] * parameters
-    prim = special(name, *fixed, rule, arity=parameters + 1, samples=[sample], diff=(parameters,))
-    return prim
-
-
-_X = np.array([0.25, -1.5, 0.5])
-_hypergeometric("hyp0f1", 1, (_SHAPES, _X), lambda v: 1.0 / v)
-hyp1f1_p: Primitive = _hypergeometric("hyp1f1", 2, (_SHAPES, _POSITIVE, _X), lambda a, b: a / b)
-hyp2f1_p: Primitive = _hypergeometric("hyp2f1", 3, (_SHAPES, _UNIT, _POSITIVE, _X), lambda a, b, c: a * b / c)
-_hypergeometric("hyperu", 2, (_SHAPES, _POSITIVE, np.array([0.5, 2.25, 4.0])), lambda a, b: -a)
 
 # -- orthogonal polynomials -------------------------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from functrans.core import dtypes
 from functrans.core.structural import convert, rebox
 from functrans.core.trace import aval_of
 from functrans.lax.linalg.cholesky import cholesky_p
-from functrans.lax.linalg.common import adjoint, conjugated, hermitian, matrices, transposed, triangle
+from functrans.lax.linalg.common import adjoint, conjugated, hermitian, matrices, triangle
 from functrans.lax.linalg.eigh import eigh_p, eigvalsh_p
 from functrans.lax.linalg.lu import lu_p, rows_taken
-from functrans.lax.linalg.qr import geqrf, pivoted_columns, qr_p
+from functrans.lax.linalg.qr import columns_taken, geqrf, pivoted_columns, qr_p
 from functrans.lax.linalg.schur import hessenberg_p, rsf2csf_p, schur_p
 from functrans.lax.linalg.svd import svd_p, svdvals_p
 from functrans.lax.linalg.triangular import triangular_solve_p
@@ -99,7 +99,7 @@ def qr(
     pivots: tuple[Any, ...] = ()
     if pivoting:
         pivots = (pivoted_columns(a),)
-        a = transposed(rows_taken(transposed(a), pivots[0]))
+        a = columns_taken(a, pivots[0])
     if mode == "raw":
         packed, taus = geqrf(a)
         k = min(aval_of(a).shape[-2:])
@@ -134,7 +134,7 @@ def qr_multiply(
         c = lax.reshape(c, (aval_of(c).size, 1) if mode == "left" else (1, aval_of(c).size))
     q, r, *pivots = qr.__wrapped__(a, mode="economic", pivoting=pivoting)  # type: ignore[attr-defined]
     q = conjugated(q) if conjugate else q
-    extent, axis = (aval_of(q).shape[1], 0) if mode == "left" else (aval_of(q).shape[0], 1)
+    extent, axis = (aval_of(q).shape[-1], -2) if mode == "left" else (aval_of(q).shape[-2], -1)
     if aval_of(c).shape[axis] != extent:
         raise errors.ShapeError(
             f"qr_multiply: axis {axis} of c must have extent {extent} for mode={mode!r}, got types {aval_of(a)} and "

@@ -24,13 +24,15 @@ from functrans.lax.static import normalize_axis
 from functrans.numpy.arguments import known
 from functrans.numpy.dispatch import operand
 from functrans.scipy.fft import dct, idct
-from functrans.scipy.library import implements
+from functrans.scipy.library import implements, installed
 from functrans.scipy.ndimage.arguments import for_axes, image, result_dtype, rounded
 
 _scipy = implements("scipy.ndimage")
 MODES = ("constant", "grid-constant", "nearest", "mirror", "reflect", "grid-mirror", "wrap", "grid-wrap")
 _PREPADDED = 12
 """How far an array is continued where the boundary has no exact filter: its influence has died away there."""
+
+_FEW = 25
 
 _SAMPLES = {2: (6 / 8, 1 / 8), 3: (4 / 6, 1 / 6), 4: (230 / 384, 76 / 384, 1 / 384), 5: (66 / 120, 26 / 120, 1 / 120)}
 """The B-splines of each order at the integers from 0 on."""
@@ -52,6 +54,11 @@ def _coefficients(x: Any, order: int, axis: int, mode: str) -> Any:
     n = aval_of(x).shape[axis]
     if n < 2 or order < 2:
         return x
+    filters = installed("scipy.ndimage") if n < _FEW and mode in ("reflect", "nearest") else None
+    if filters is not None:
+        # For so few elements SciPy's filter is not the exact one.
+        matrix = filters.spline_filter1d(np.eye(n), order, axis=0, mode=mode)
+        return fnp.moveaxis(fnp.moveaxis(x, axis, -1) @ matrix.T, -1, axis)
     count = np.arange(n)
     kind = 0
     if mode == "grid-wrap":
@@ -108,8 +115,6 @@ def _on_parts(f: Callable[[Any], Any], x: Any) -> Any:
 
 def _mapped(c: Any, n: int, mode: str) -> Any:
     """Coordinates brought into the range of ``n`` pixels as a mode continues them."""
-    if mode == "nearest":
-        return fnp.clip(c, 0, n - 1)
     if mode == "grid-wrap":
         inside = (c >= 0) & (c <= n - 1)
         return fnp.where(inside, c, c - n * fnp.floor(c / n))
@@ -137,7 +142,7 @@ def _tap_index(i: Any, n: int, mode: str) -> Any:
     if mode in ("constant", "wrap", "mirror"):
         i = fnp.remainder(i, 2 * n - 2)
         return fnp.where(i > n - 1, 2 * n - 2 - i, i)
-    if mode in ("reflect", "nearest"):
+    if mode == "reflect":
         i = fnp.remainder(i, 2 * n)
         return fnp.where(i > n - 1, 2 * n - 1 - i, i)
     return fnp.remainder(i, n) if mode == "grid-wrap" else fnp.clip(i, 0, n - 1)
@@ -180,7 +185,7 @@ def interpolate(x: Any, coordinates: Sequence[Any], order: int, mode: str, cval:
             outside = beyond if outside is None else outside | beyond
             c = fnp.where(beyond, fnp.zeros_like(c), c)
         c = c + pad if pad else c
-        if mode not in ("constant", "grid-constant"):
+        if mode not in ("constant", "grid-constant", "nearest"):
             c = _mapped(c, size, mode)
         base = fnp.floor(c) if order % 2 else fnp.floor(c + 0.5)
         u = c - base if order % 2 else c + 0.5 - base

@@ -234,8 +234,7 @@ def bessel_jn(z: Any, *, v: int, n_iter: int = 50) -> Any:
     Args:
         z: floats.
         v: the highest order, known while tracing.
-        n_iter: how many steps the backward recurrence takes beyond ``v`` where SciPy is not installed: the result is
-            precise for ``abs(z) < n_iter / 2``.
+        n_iter: taken for programs that give it; SciPy computes the functions to full precision without.
 
     >>> bessel_jn(np.array([1.0]), v=1)
     array([[0.76519769],

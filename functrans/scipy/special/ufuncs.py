@@ -11,15 +11,17 @@ from typing import Any, cast
 import numpy as np
 
 import functrans.lax.special.distributions
+import functrans.lax.special.hypergeometric
 import functrans.lax.special.integrals
 import functrans.lax.special.table  # noqa: F401 - defines primitives
 from functrans import lax
 from functrans.core import dtypes
 from functrans.core.avals import is_device_array
 from functrans.core.structural import convert
-from functrans.core.trace import aval_of
-from functrans.lax.special.define import Function, primitives, working_dtype
-from functrans.numpy.ufuncs import Ufunc
+from functrans.core.trace import Tracer, aval_of
+from functrans.lax.special.define import FLOAT32, FLOAT64, Function, primitives
+from functrans.numpy.dispatch import operand
+from functrans.numpy.ufuncs import Ufunc, loop
 from functrans.scipy.library import installed
 
 by_name: dict[str, SpecialUfunc] = {}
@@ -77,21 +79,25 @@ class SpecialUfunc(Ufunc):
             function = prim.bind
             nout = len(prim.shape(*[aval_of(np.float64(0.5))] * nin)) if prim.multiple else 1
         self.function = function
-        super().__init__(cast(Any, _Late(name, nin, nout)), self._uniform, name)
+        super().__init__(cast(Any, _Late(name, nin, nout)), self._one_dtype, name)
         self.__doc__ = f"``scipy.special.{name}``, which see, with derivatives."
         by_name[name] = self
 
-    def _uniform(self, *operands: Any) -> Any:
-        """The function of operands in the dtypes of SciPy's loop, of which some are whole numbers."""
-        floats = [a.dtype for a in map(aval_of, operands) if dtypes.is_inexact(a.dtype) and not a.weak]
-        dtype = working_dtype(dtypes.result_type(*floats)) if floats else np.dtype(np.float64)
-        out = self.function(*[x if aval_of(x).weak and floats else convert(x, dtype) for x in operands])
+    def apply(self, *args: Any, **options: Any) -> Any:
+        """The traced form: all operands in the dtype of the result of SciPy's loop."""
+        if len(args) == self.nin:
+            operands = [x if isinstance(x, Tracer) else operand(x, self.__name__) for x in args]
+            avals = [aval_of(x) for x in operands]
+            first = avals[0].dtype
+            if first not in (FLOAT32, FLOAT64) or any(a.dtype != first or a.weak for a in avals):
+                out = loop(self.original, avals)[self.nin]
+                operands = [convert(x, out) for x in operands]
+            args = tuple(operands)
+        return super().apply(*args, **options)
+
+    def _one_dtype(self, *operands: Any) -> Any:
+        out = self.function(*operands)
         return tuple(out) if isinstance(out, list) else out
-
-
-def _lambertw(z: Any, k: Any, tol: Any) -> Any:
-    dtype = dtypes.complex_dtype(aval_of(z).dtype)
-    return primitives["_lambertw"][0].bind(convert(z, dtype), convert(k, dtype))
 
 
 agm = SpecialUfunc("agm")
@@ -236,4 +242,4 @@ jn = jv
 
 SpecialUfunc("_zeta", primitives["_zeta"][0].bind, 2)
 SpecialUfunc("_riemann_zeta", lambda s: lax.add(primitives["zetac"][0].bind(s), 1.0))
-SpecialUfunc("_lambertw", _lambertw, 3)
+SpecialUfunc("_lambertw", lambda z, k, tol: primitives["_lambertw"][0].bind(z, k), 3)

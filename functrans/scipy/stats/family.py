@@ -37,6 +37,13 @@ def probability(p: Any) -> Any:
     return both(lax.ge(p, 0.0), lax.le(p, 1.0))
 
 
+def log_of(part: Any, rest: Any) -> Any:
+    """The logarithm of a probability, from the other one where that is small; of 0, minus infinity of derivative 0."""
+    zero, large = lax.eq(part, 0.0), lax.gt(part, 0.5)
+    out = lax.select(large, lax.log1p(-lax.select(large, rest, 0.0)), lax.log(lax.select(zero, 1.0, part)))
+    return rebox(lax.select(zero, -np.inf, out), "numpy")
+
+
 class Family:
     """A family of distributions: its shape parameters, and whether they are valid.
 
@@ -168,13 +175,13 @@ class Continuous(Family):
     def logcdf(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """The logarithm of ``cdf``."""
         if self.functions["logcdf"] is None:
-            return lax.log(self.cdf(x, *args, **kwargs))
+            return log_of(self.cdf(x, *args, **kwargs), self.sf(x, *args, **kwargs))
         return self._at("logcdf", x, args, kwargs, -np.inf, 0.0)
 
     def logsf(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """The logarithm of ``sf``."""
         if self.functions["logsf"] is None:
-            return lax.log(self.sf(x, *args, **kwargs))
+            return log_of(self.sf(x, *args, **kwargs), self.cdf(x, *args, **kwargs))
         return self._at("logsf", x, args, kwargs, 0.0, -np.inf)
 
     def _inverse(self, method: str, q: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -236,7 +243,7 @@ class Discrete(Family):
         if high is not None:
             inside = both(inside, lax.le(n, high(*parameters)))
         out = self.mass(lax.select(inside, n, float(low)), *parameters)
-        return self.checked(lax.select(inside, out, -np.inf), parameters)
+        return self.checked(lax.select(inside, out, -np.inf), parameters, lax.eq(k, k))
 
     def pmf(self, k: Any, *args: Any, **kwargs: Any) -> Any:
         """The probability of ``k``."""
@@ -258,7 +265,7 @@ class Discrete(Family):
         out = lax.select(under, below, function(inside, *parameters))
         if over is not None:
             out = lax.select(over, 1.0 - below, out)
-        return self.checked(out, parameters)
+        return self.checked(out, parameters, lax.eq(k, k))
 
     def cdf(self, k: Any, *args: Any, **kwargs: Any) -> Any:
         """The probability of at most ``k``."""
@@ -270,11 +277,11 @@ class Discrete(Family):
 
     def logcdf(self, k: Any, *args: Any, **kwargs: Any) -> Any:
         """The logarithm of ``cdf``."""
-        return lax.log(self.cdf(k, *args, **kwargs))
+        return log_of(self.cdf(k, *args, **kwargs), self.sf(k, *args, **kwargs))
 
     def logsf(self, k: Any, *args: Any, **kwargs: Any) -> Any:
         """The logarithm of ``sf``."""
-        return lax.log(self.sf(k, *args, **kwargs))
+        return log_of(self.sf(k, *args, **kwargs), self.cdf(k, *args, **kwargs))
 
     def ppf(self, q: Any, *args: Any, **kwargs: Any) -> Any:
         """The smallest number of which ``cdf`` is at least ``q``."""

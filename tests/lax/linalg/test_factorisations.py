@@ -161,7 +161,12 @@ def test_many_right_hand_sides_share_one_factorisation(monkeypatch: pytest.Monke
     seen: list[tuple[int, ...]] = []
     lu = importlib.import_module("functrans.lax.linalg.lu")
     factor = lu.factor
-    monkeypatch.setattr(lu, "factor", lambda xp, a: (seen.append(a.shape), factor(xp, a))[1])
+
+    def watched(xp: Any, a: Any) -> Any:
+        seen.append(a.shape)
+        return factor(xp, a)
+
+    monkeypatch.setattr(lu, "factor", watched)
     ft.jacobian(lambda b: linalg.solve(A, b))(B)
     many = np.stack([B, -B, 2 * B])
     ft.vmap(lambda b: ft.grad(lambda b: np.sum(linalg.solve(A, b)))(b))(many)
@@ -202,6 +207,15 @@ def test_qr_is_reduced_or_complete() -> None:
     assert [o.shape for o in linalg.qr(TALL)] == [(4, 4), (4, 2)]
     assert [o.shape for o in linalg.qr(TALL, full_matrices=False)] == [(4, 2), (2, 2)]
     assert [o.shape for o in linalg.qr(TALL.T)] == [(2, 2), (2, 4)]
+    q, r, order = linalg.qr(np.stack([TALL.T, TALL.T[::-1]]), pivoting=True)
+    assert (np.diff(abs(np.diagonal(r, 0, 1, 2))) <= 0).all()
+    np.testing.assert_allclose((q @ r)[0], TALL.T[:, order[0]], atol=1e-15)
+
+
+def test_solving_is_linear() -> None:
+    ct = np.cos(B)
+    (found,) = ft.linear_transpose(lambda b: linalg.solve(A, b), B)(ct)
+    np.testing.assert_allclose(found, np.linalg.solve(A.T, ct), rtol=1e-13)
 
 
 def test_pivots_put_long_columns_first(monkeypatch: pytest.MonkeyPatch) -> None:
