@@ -284,7 +284,8 @@ def _unraveler(avals: Sequence[Any], treedef: PyTreeDef) -> Callable[[Any], Any]
         leaves, start = [], 0
         for a in avals:
             size = math.prod(a.shape)
-            leaves.append(flat[..., start : start + size].reshape(*aval_of(flat).shape[:-1], *a.shape))
+            part = flat[..., start : start + size] if a.shape else flat[..., start]
+            leaves.append(np.reshape(part, (*aval_of(flat).shape[:-1], *a.shape)) if a.shape else part)
             start += size
         return treedef.unflatten(leaves)
 

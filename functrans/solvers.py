@@ -54,7 +54,7 @@ class _Flat:
         leaves, start = [], 0
         for a in self.avals:
             size = math.prod(a.shape)
-            leaves.append(np.reshape(vector[start : start + size], a.shape))
+            leaves.append(np.reshape(vector[start : start + size], a.shape) if a.shape else vector[start])
             start += size
         return self.treedef.unflatten(leaves)
 

@@ -95,7 +95,7 @@ def test_solutions_of_scipy() -> None:
         """The minimum of ``sum(x**4 / 4 + x**2 * a / 2 - x * b)``, which is where its gradient is zero."""
 
         def energy(x: Any, a: Any) -> Any:
-            return np.sum(x**4 / 4 + a * x**2 / 2 - B * x)
+            return np.sum(x**4 / 4 + a * x**2 / 2 - np.array([1.0, -2.0, 0.5]) * x)
 
         def solve(a: Any) -> Any:
             found = scipy.optimize.minimize(ft.value_and_grad(energy), np.zeros(3), (a,), jac=True, tol=1e-12)

@@ -16,7 +16,7 @@ import functrans as ft
 
 X = np.ones(3)
 RATE = 2.0
-TABLE = [1.0, 2.0]
+TABLE = {"slope": 2.0}
 WEIGHTS = np.ones(3)
 
 
@@ -25,7 +25,7 @@ def scaled(x: Any) -> Any:
 
 
 def deeper(x: Any) -> Any:
-    return x * TABLE[1] + np.sum(WEIGHTS)
+    return x * TABLE["slope"] + np.sum(WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_what_callees_read_is_compared(f: Any, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(here, "RATE", 5.0)
     check(2)
     assert "the global 'RATE' of scaled changed from 2.0 to 5.0" in g.explain()
-    monkeypatch.setitem(TABLE, 1, 7.0)
+    monkeypatch.setitem(TABLE, "slope", 7.0)
     check(3)
     monkeypatch.setitem(here, "WEIGHTS", np.full(3, 4.0))
     check(4)

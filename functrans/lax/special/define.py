@@ -263,20 +263,22 @@ def _batch_all(prim_of: Callable[[], Primitive]) -> Any:
     return batch
 
 
+def with_derivative(f: Function, operand: int, *xs: Any) -> tuple[Any, Any]:
+    """The value of an elementwise function and its derivative in one operand, by forward mode."""
+
+    def along(x: Any) -> list[Any]:
+        return [f(*xs[:operand], x, *xs[operand + 1 :])]
+
+    x = xs[operand]
+    (out,), (t,) = jvp_flat(along, (x,), (ones_like(x),))
+    return out, mul(out, 0.0) if isinstance(t, Zero) else t
+
+
 def partial_derivative(f: Function, operand: int, order: int = 1) -> Function:
-    """The derivative of an elementwise function in one operand, some times over, by forward mode."""
+    """The derivative of an elementwise function in one operand, some times over."""
     if order == 0:
         return f
-
-    def derivative(*xs: Any) -> Any:
-        def along(x: Any) -> list[Any]:
-            return [f(*xs[:operand], x, *xs[operand + 1 :])]
-
-        x = xs[operand]
-        (out,), (t,) = jvp_flat(along, (x,), (ones_like(x),))
-        return mul(out, 0.0) if isinstance(t, Zero) else t
-
-    return partial_derivative(derivative, operand, order - 1)
+    return partial_derivative(lambda *xs: with_derivative(f, operand, *xs)[1], operand, order - 1)
 
 
 def derivatives(

@@ -216,8 +216,8 @@ _EULER_MACLAURIN = (
 )
 
 
-def _hurwitz(s: Any, q: Any) -> Any:
-    """The Euler-Maclaurin formula, for ``s > 1`` and ``q > 0``; any derivative of it too."""
+def euler_maclaurin(s: Any, q: Any) -> Any:
+    """The zeta function for ``s > 0`` and ``q > 0`` by the Euler-Maclaurin formula; any derivative of it too."""
     total = power(q, -s)
     a = q
     for _ in range(_TERMS):
@@ -243,9 +243,9 @@ def _zeta(s: Any, q: Any) -> Any:
     whole = eq(fraction, 0.0)
     # Terms of negative q + k are those of positive ones but for a sign: zeta(s, 1 - f) less what q + k has no term for.
     start = select(negative, select(whole, 1.0, fraction), select(q > 0.0, q, 1.0))
-    out = _hurwitz(order, start)
+    out = euler_maclaurin(order, start)
     sign = select(eq(floor(order * 0.5) * 2.0, order), 1.0 + 0.0 * order, -1.0 + 0.0 * order)
-    rest = _hurwitz(order, 1.0 - select(negative, select(whole, 0.5, fraction), 0.5)) - _hurwitz(
+    rest = euler_maclaurin(order, 1.0 - select(negative, select(whole, 0.5, fraction), 0.5)) - euler_maclaurin(
         order, select(negative, 1.0 - q, 1.0)
     )
     out = select(negative, out + sign * rest, out)
@@ -274,7 +274,7 @@ zeta_p: Primitive = special(
 )
 
 zeta_grad_p: Primitive = derivatives(
-    "zeta_grad", _hurwitz, (0,), {1: _zeta_slope}, arity=2, samples=[(np.array([1.5, 2.0, 7.0]), SAMPLE)]
+    "zeta_grad", euler_maclaurin, (0,), {1: _zeta_slope}, arity=2, samples=[(np.array([1.5, 2.0, 7.0]), SAMPLE)]
 )
 
 

@@ -26,7 +26,7 @@ from functrans.lax.power import pow as power
 from functrans.lax.power import sqrt
 from functrans.lax.selection import select, stop_gradient
 from functrans.lax.special import coefficients as c
-from functrans.lax.special.define import derivatives, partial_derivative, special
+from functrans.lax.special.define import derivatives, special, with_derivative
 from functrans.lax.special.entropy import xlogy
 from functrans.lax.special.gamma import digamma, gamma_ratio, lgamma, lgamma1p
 from functrans.lax.special.normal import erfcx
@@ -230,23 +230,22 @@ def _random_gamma_grad(a: Any, x: Any) -> Any:
     r = _Regions(a, x)
 
     def along(scaled: Callable[[Any, Any], Any], a: Any, x: Any) -> Any:
-        return scaled(a, x) * _log_ratio(a, x) + partial_derivative(scaled, 0)(a, x)
+        value, slope = with_derivative(scaled, 0, a, x)
+        return value * _log_ratio(a, x) + slope
 
-    def one_side(sign: float) -> Callable[[Any, Any], Any]:
-        def scaled(a: Any, x: Any) -> Any:
-            z, total = _expansion(a, x)
-            tail = 0.5 * erfcx(sign * z) + sign * total / sqrt((2 * math.pi) * a)
-            return tail * sqrt((2 * math.pi) / a) * gamma_ratio(a)
+    above = r.x >= r.a
+    side = select(above, 0.0 * r.x + 1.0, -1.0)
 
-        return scaled
+    def around(a: Any, x: Any) -> Any:
+        """The function of the smaller tail, divided by the factor."""
+        z, total = _expansion(a, x)
+        tail = 0.5 * erfcx(side * z) + side * total / sqrt((2 * math.pi) * a)
+        return tail * sqrt((2 * math.pi) / a) * gamma_ratio(a)
 
-    above = r.temme & (r.x >= r.a)
-    below = r.temme & (r.x < r.a)
     low = logical_or(r.lower, r.tiny)
     out = -along(lambda a, x: _series(a, x, 12), *r.of(low, 1.0, 0.5))
     out = select(r.upper, along(lambda a, x: _fraction(a, x, 12), *r.of(r.upper, 1.0, 2.0)), out)
-    out = select(above, along(one_side(1.0), *r.of(above, 100.0, 100.0)), out)
-    out = select(below, -along(one_side(-1.0), *r.of(below, 100.0, 99.0)), out)
+    out = select(r.temme, side * along(around, *r.of(r.temme, 100.0, 100.0)), out)
     out = r.x * out
     edge = pick(x, eq(x, 0.0) & (a > 0.0), 0.0, np.nan)
     return select(r.inside, out, select(isnan(a + x), a + x, edge))

@@ -25,9 +25,9 @@ from functrans.lax.power import sqrt
 from functrans.lax.selection import select
 from functrans.lax.special.define import Function, refused, special
 from functrans.lax.special.faddeeva import wofz_p
-from functrans.lax.special.gamma import digamma, gamma, lgamma, rgamma, zeta
+from functrans.lax.special.gamma import digamma, euler_maclaurin, gamma, lgamma, rgamma, zeta
 from functrans.lax.special.incomplete_beta import betaln
-from functrans.lax.special.series import pick, sin_pi
+from functrans.lax.special.series import eps, pick, sin_pi
 from functrans.lax.trigonometric import cos, sin, tan
 
 _ANY = np.array([0.5, -1.25, 3.0])
@@ -129,11 +129,13 @@ special("pseudo_huber", arity=2, decompose=_pseudo_huber, samples=[(_POSITIVE, n
 
 
 def _zetac(s: Any) -> Any:
-    """The Riemann zeta function less 1, by reflection for ``s < 1``."""
+    """The Riemann zeta function less 1, by reflection for ``s < 0``."""
     above = s > 1.0
     direct = zeta(select(above, s, 2.0), 2.0)
-    z = select(above, -0.5, select(eq(s, 1.0), 0.5, select(eq(s, 0.0), -0.5, s)))
-    reflected = _reflected_zeta(z)
+    below = s < 0.0
+    reflected = _reflected_zeta(select(below, s, -0.5))
+    strip = (s > 0.0) & (s < 1.0)
+    reflected = select(strip, euler_maclaurin(select(strip, s, 0.5), 1.0), reflected)
     edge = pick(s, eq(s, 1.0), np.inf, -1.5)
     return select(above, direct, select(logical_or(eq(s, 1.0), eq(s, 0.0)), edge, reflected - 1.0))
 
@@ -147,7 +149,8 @@ special("zetac", decompose=lambda s: _zetac(s), samples=[(np.array([2.5, 4.0, -1
 
 def _binom(n: Any, k: Any) -> Any:
     """By gamma functions; where they overflow, by the beta function."""
-    low = (magnitude(n) < 100.0) & (magnitude(k) < 100.0)
+    bound = 100.0 if eps(n) < 1e-10 else 30.0
+    low = (magnitude(n) < bound) & (magnitude(k) < bound)
     x, y = select(low, n, 1.0), select(low, k, 0.0)
     small = gamma(x + 1.0) * rgamma(y + 1.0) * rgamma(x - y + 1.0)
     inside = (n > k) & (k > 0.0)
@@ -159,7 +162,8 @@ def _binom(n: Any, k: Any) -> Any:
 
 def _poch(z: Any, m: Any) -> Any:
     total = z + m
-    low = (magnitude(z) < 100.0) & (magnitude(total) < 100.0)
+    bound = 100.0 if eps(z) < 1e-10 else 30.0
+    low = (magnitude(z) < bound) & (magnitude(total) < bound)
     small = gamma(select(low, total, 1.0)) * rgamma(select(low, z, 1.0))
     return select(low, small, exp(lgamma(select(low, 1.0, total)) - lgamma(select(low, 1.0, z))))
 

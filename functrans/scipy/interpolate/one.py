@@ -73,7 +73,7 @@ class interp1d:
             )
         self.kind = "spline" if degree is not None else kind
         if degree == 0:
-            self.kind = "previous"
+            self.kind = "zero"
         self.spline: BSpline | None = None
         if self.kind == "spline":
             assert degree is not None
@@ -103,6 +103,9 @@ class interp1d:
         if not self.extrapolate:
             for outside, fill in ((below, self.below), (above, self.above)):
                 out = fnp.where(column(outside, out), fill, out)
+        elif self.kind in ("previous", "next"):
+            # Before the first place there is no previous value, after the last one no next.
+            out = fnp.where(column(below if self.kind == "previous" else above, out), np.nan, out)
         out = fnp.where(column(fnp.isnan(flat), out), np.nan, out)
         return placed(fnp.reshape(out, (*shape, *aval_of(out).shape[1:])), len(shape), self.axis)
 
@@ -117,7 +120,7 @@ class interp1d:
             i = fnp.clip(fnp.searchsorted(x, at), 1, n - 1)
             slope = (y[i] - y[i - 1]) / column(x[i] - x[i - 1], y[i])
             return slope * column(at - x[i - 1], slope) + y[i - 1]
-        if self.kind == "previous":
+        if self.kind in ("previous", "zero"):
             i = fnp.searchsorted(x, at, side="right") - 1
         elif self.kind == "next":
             i = fnp.searchsorted(x, at)
