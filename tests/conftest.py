@@ -6,6 +6,10 @@ import pytest
 from hypothesis import settings
 
 from functrans.config import config as functrans_config
+from functrans.core.primitive import load_all
+
+# Tables of tests run over every primitive, also those that are loaded at first use.
+load_all()
 
 # A run repeats exactly, and a slow machine fails nothing; the fuller matrix draws more, anew each time.
 settings.register_profile("default run", deadline=None, derandomize=True, database=None, max_examples=50)

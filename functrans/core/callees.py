@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dis
 import functools
-import sysconfig
+import os
 import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -21,7 +21,8 @@ from functrans.util.source import is_internal
 MISSING: Any = object()
 _LIMIT = 256
 _DATA = (bool, int, float, complex, str, bytes, type(None), tuple, list, dict, np.ndarray, np.generic)
-_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 class CodeNames(NamedTuple):
@@ -90,7 +91,9 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _is_own(file: str | None) -> bool:
-    return file is not None and not is_internal(file) and not file.startswith(_INSTALLED)
+    if file is None or is_internal(file) or file.startswith(_STANDARD):
+        return False
+    return not any(folder in file for folder in _INSTALLED)
 
 
 def _followed(value: Any) -> types.FunctionType | None:

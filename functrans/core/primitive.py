@@ -224,15 +224,32 @@ class Primitive:
 
 
 registry: dict[str, Primitive] = {}
-"""Every primitive by name: for the parser of the text form and for the systematic tests."""
+"""Every primitive that is loaded, by name: for the parser of the text form and for the systematic tests."""
 
 
 def find(name: str) -> Primitive:
     """The primitive of that name."""
+    if name not in registry:
+        load_all()
     try:
         return registry[name]
     except KeyError:
         raise errors.JaxprError(f"no primitive is named {name!r}") from None
+
+
+_loaders: list[Callable[[], None]] = []
+
+
+def load_with(loader: Callable[[], None]) -> Callable[[], None]:
+    """Name a function that loads the families of primitives which are loaded at first use only."""
+    _loaders.append(loader)
+    return loader
+
+
+def load_all() -> None:
+    """Load every family of primitives that the package has."""
+    for loader in _loaders:
+        loader()
 
 
 class Trait:

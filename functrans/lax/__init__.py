@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from functrans.lax import linalg as linalg
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+from functrans.core.primitive import load_with
+
 from functrans.lax.arithmetic import add as add
 from functrans.lax.arithmetic import div as div
 from functrans.lax.arithmetic import mul as mul
@@ -127,8 +132,6 @@ from functrans.lax.exponential import logaddexp2 as logaddexp2
 from functrans.lax.exponential import logistic as logistic
 from functrans.lax.exponential_sums import cumlogsumexp as cumlogsumexp
 from functrans.lax.exponential_sums import logsumexp as logsumexp
-from functrans.lax.fft import FftType as FftType
-from functrans.lax.fft import fft as fft
 from functrans.lax.filters import recursive_filter as recursive_filter
 from functrans.lax.folding import reduce as reduce
 from functrans.lax.folding import reduce_and as reduce_and
@@ -214,18 +217,6 @@ from functrans.lax.sorting import argsort as argsort
 from functrans.lax.sorting import partition as partition
 from functrans.lax.sorting import permute as permute
 from functrans.lax.sorting import sort as sort
-from functrans.lax.special.bessel import bessel_i0e as bessel_i0e
-from functrans.lax.special.bessel import bessel_i1e as bessel_i1e
-from functrans.lax.special.gamma import digamma as digamma
-from functrans.lax.special.gamma import lgamma as lgamma
-from functrans.lax.special.gamma import polygamma as polygamma
-from functrans.lax.special.gamma import zeta as zeta
-from functrans.lax.special.incomplete_beta import betainc as betainc
-from functrans.lax.special.incomplete_gamma import igamma as igamma
-from functrans.lax.special.incomplete_gamma import igamma_grad_a as igamma_grad_a
-from functrans.lax.special.incomplete_gamma import igammac as igammac
-from functrans.lax.special.incomplete_gamma import random_gamma_grad as random_gamma_grad
-from functrans.lax.special.normal import erf_inv as erf_inv
 from functrans.lax.stacking import stack as stack
 from functrans.lax.subscript import index as index
 from functrans.lax.taking import nonzero as nonzero
@@ -266,3 +257,54 @@ from functrans.lax.windows import reduce_window_min as reduce_window_min
 from functrans.lax.windows import reduce_window_sum as reduce_window_sum
 from functrans.lax.windows import select_and_gather_add as select_and_gather_add
 from functrans.lax.windows import select_and_scatter_add as select_and_scatter_add
+
+if TYPE_CHECKING:
+    from functrans.lax import linalg as linalg
+    from functrans.lax.fft import FftType as FftType
+    from functrans.lax.fft import fft as fft
+    from functrans.lax.special.bessel import bessel_i0e as bessel_i0e
+    from functrans.lax.special.bessel import bessel_i1e as bessel_i1e
+    from functrans.lax.special.gamma import digamma as digamma
+    from functrans.lax.special.gamma import lgamma as lgamma
+    from functrans.lax.special.gamma import polygamma as polygamma
+    from functrans.lax.special.gamma import zeta as zeta
+    from functrans.lax.special.incomplete_beta import betainc as betainc
+    from functrans.lax.special.incomplete_gamma import igamma as igamma
+    from functrans.lax.special.incomplete_gamma import igamma_grad_a as igamma_grad_a
+    from functrans.lax.special.incomplete_gamma import igammac as igammac
+    from functrans.lax.special.incomplete_gamma import random_gamma_grad as random_gamma_grad
+    from functrans.lax.special.normal import erf_inv as erf_inv
+
+# Families of many primitives that most programs never meet are loaded at first use.
+_LAZY = {
+    "functrans.lax.fft": "FftType fft",
+    "functrans.lax.special.bessel": "bessel_i0e bessel_i1e",
+    "functrans.lax.special.gamma": "digamma lgamma polygamma zeta",
+    "functrans.lax.special.incomplete_beta": "betainc",
+    "functrans.lax.special.incomplete_gamma": "igamma igamma_grad_a igammac random_gamma_grad",
+    "functrans.lax.special.normal": "erf_inv",
+}
+_HOME = {name: module for module, names in _LAZY.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "linalg":
+        return importlib.import_module("functrans.lax.linalg")
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module 'functrans.lax' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, "linalg"})
+
+
+@load_with
+def _load_all() -> None:
+    """Load the families that are not loaded yet, for whoever wants every primitive."""
+    for name in (*_LAZY, "functrans.lax.linalg", "functrans.lax.special"):
+        package = importlib.import_module(name)
+        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+            importlib.import_module(f"{name}.{module.name}")

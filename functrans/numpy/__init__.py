@@ -1,6 +1,9 @@
 """A NumPy-compatible namespace: NumPy itself where nothing is transformed, traced under a transformation."""
 
+import importlib as _importlib
 import sys as _sys
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from numpy import False_ as False_
 from numpy import ScalarType as ScalarType
@@ -88,8 +91,6 @@ from numpy import unsignedinteger as unsignedinteger
 from numpy import ushort as ushort
 
 from functrans.numpy import dispatch as _dispatch
-from functrans.numpy import fft as fft
-from functrans.numpy import linalg as linalg
 from functrans.numpy import operators as _operators
 from functrans.numpy import ufuncs as _ufuncs
 from functrans.numpy.calculus import convolve as convolve
@@ -453,3 +454,13 @@ ufunc = _ufuncs.Ufunc
 
 _dispatch.namespace[:] = [_sys.modules[__name__]]
 _operators.install()
+
+if _TYPE_CHECKING:
+    from functrans.numpy import fft as fft
+    from functrans.numpy import linalg as linalg
+
+
+def __getattr__(name: str) -> _Any:
+    if name in ("fft", "linalg"):
+        return _importlib.import_module(f"functrans.numpy.{name}")
+    raise AttributeError(f"module 'functrans.numpy' has no attribute {name!r}")

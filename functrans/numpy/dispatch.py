@@ -8,6 +8,7 @@ protocols, so that ``np.sum(tracer)`` arrives at our ``sum``.
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -23,6 +24,17 @@ namespace: list[Any] = []
 """The module ``functrans.numpy`` itself, for the array API."""
 
 functions: dict[Any, Callable[..., Any]] = {}
+"""Traced implementations by NumPy's functions, as far as they are loaded: see ``implementation``."""
+_LOADED_AT_FIRST_USE = ("numpy.linalg", "numpy.fft")
+
+
+def implementation(func: Any) -> Callable[..., Any] | None:
+    """The traced implementation of one of NumPy's functions."""
+    found = functions.get(func)
+    if found is None and getattr(func, "__module__", None) in _LOADED_AT_FIRST_USE:
+        importlib.import_module(f"functrans.{func.__module__}")
+        found = functions.get(func)
+    return found
 """Our implementation of each NumPy function."""
 
 ufuncs: dict[np.ufunc, Any] = {}
@@ -135,7 +147,7 @@ def array_function(func: Any, args: Any, kwargs: Any) -> Any:
     """What ``__array_function__`` of a tracer does."""
     if kwargs.get("out") is not None:
         reject_out(f"numpy.{func.__name__}", kwargs["out"])
-    ours = functions.get(func)
+    ours = implementation(func)
     if ours is None:
         raise errors.MissingRuleError(
             f"{func.__module__}.{func.__name__} cannot be traced. Write it in terms of other functions, or call it "

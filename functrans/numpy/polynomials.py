@@ -15,7 +15,6 @@ from functrans.core import dtypes
 from functrans.core.structural import convert, rebox
 from functrans.core.trace import aval_of
 from functrans.numpy import elementwise as ew
-from functrans.numpy import linalg
 from functrans.numpy.arguments import concrete, known
 from functrans.numpy.calculus import convolve
 from functrans.numpy.creation import vander
@@ -157,7 +156,7 @@ def poly(seq_of_zeros: Any) -> Any:
     zeros = at_least(operand(seq_of_zeros, "poly"), 1)
     shape = aval_of(zeros).shape
     if len(shape) == 2 and shape[0] == shape[1] != 0:
-        zeros = linalg.eigvals(zeros)
+        zeros = np.linalg.eigvals(zeros)
     elif len(shape) != 1:
         raise errors.ShapeError(f"poly: a vector of roots or a square matrix is needed, got shape {shape}")
     else:
@@ -205,7 +204,7 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Any:
     if n > 0:
         first = lax.neg(lax.div(lax.slice_in_dim(p, 1, None), lax.index(p, 0)))
         below = np.eye(n - 1, n, dtype=dtype)
-        found_roots = linalg.eigvals(lax.concatenate([lax.reshape(first, (1, n)), below], 0))
+        found_roots = np.linalg.eigvals(lax.concatenate([lax.reshape(first, (1, n)), below], 0))
     else:
         found_roots = lax.zeros((0,), dtype)
     return lax.concatenate([found_roots, lax.zeros((at_zero,), aval_of(found_roots).dtype)], 0)
@@ -239,13 +238,13 @@ def polyfit(
     scale = ew.sqrt(lax.reduce_sum(lax.mul(lhs, lhs), (0,)))
     lhs = lax.div(lhs, scale)
     dtype = dtypes.result_type(aval_of(lhs).dtype, aval_of(rhs).dtype)
-    found, residuals, rank, singular = linalg.lstsq(convert(lhs, dtype), convert(rhs, dtype), tolerance)
+    found, residuals, rank, singular = np.linalg.lstsq(convert(lhs, dtype), convert(rhs, dtype), tolerance)
     found = ew.true_divide(found, scale if ya.ndim == 1 else lax.expand_dims(scale, (1,)))
     if full:
         return found, residuals, rank, singular, tolerance
     if not cov:
         return found
-    base = linalg.inv(matmul(lax.transpose(lhs, (1, 0)), lhs))
+    base = np.linalg.inv(matmul(lax.transpose(lhs, (1, 0)), lhs))
     base = lax.div(base, lax.mul(lax.expand_dims(scale, (1,)), scale))
     if cov == "unscaled":
         factor: Any = 1.0

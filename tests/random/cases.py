@@ -30,7 +30,7 @@ def _floats(dtype: Any) -> dict[str, Case]:
     p = d.type([0.1, 0.2, 0.3, 0.4])
     n = d.type([0.0, 1.0, 10.0, 100.0, 1000.0, 1e6, -1.0, 50.0, np.nan, 20.0, np.inf])
     success = d.type([0.5, 0.1, 0.9, 0.3, 0.7, 0.01, 0.5, 0.0, 0.5, 1.0, 0.5])
-    rates = d.type([0.0, 0.1, 1.0, 9.9, 10.0, 30.0, 1000.0, -1.0, np.nan])
+    rates = d.type([0.0, 0.1, 1.0, 9.9, 10.0, 30.0, 100.0, -1.0, np.nan])
     cases: dict[str, Case] = {
         "uniform": Case(lambda r, k: r.uniform(k, (3, 4), dtype=d)),
         "uniform_bounds": Case(lambda r, k: r.uniform(k, (8,), dtype=d, minval=-2.5, maxval=7.0), 0, 8),

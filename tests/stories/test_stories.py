@@ -185,7 +185,7 @@ class TestScipyOptimisers:
 
 
 class TestValidationSurvives:
-    """Checks of the input, made before the computation, keep working where values are there to be checked."""
+    """Checks of the input, made before the computation, keep working: differentiated, compiled, and both."""
 
     @staticmethod
     def k(x: Array) -> Any:
@@ -195,13 +195,74 @@ class TestValidationSurvives:
 
     def test_good_input(self) -> None:
         x = np.array([1.0, -2.0, 0.5])
-        assert_array_equal(ft.grad(self.k)(x), 3 * x**2)
-        assert_array_equal(ft.hessian(self.k)(x), np.diag(6 * x))
+        for gradient in (*both(ft.grad(self.k)), ft.grad(ft.jit(self.k)), ft.jit(ft.grad(self.k), specialize=1)):
+            assert_array_equal(gradient(x), 3 * x**2)
+        for hessian in both(ft.hessian(self.k)):
+            assert_array_equal(hessian(x), np.diag(6 * x))
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
     def test_bad_input(self, bad: float) -> None:
-        with pytest.raises(ValueError, match="bad x"):
-            ft.grad(self.k)(np.array([1.0, bad]))
+        good = np.array([1.0, 2.0])
+        for gradient in (*both(ft.grad(self.k)), ft.grad(ft.jit(self.k)), ft.jit(ft.grad(self.k), specialize=1)):
+            for _ in range(2):
+                with pytest.raises(ValueError, match="bad x"):
+                    gradient(np.array([1.0, bad]))
+                assert_array_equal(gradient(good), 3 * good**2)
+
+    def test_it_is_compiled_once(self) -> None:
+        gradient = ft.jit(ft.grad(self.k))
+        gradient(np.ones(3))
+        traced = gradient.trace_count
+        for x in (np.zeros(3), -np.ones(3)):
+            gradient(x)
+        assert gradient.trace_count == traced
+
+
+class TestPythonControlFlowCompiled:
+    """``if`` and ``while`` on values, as they stand in existing code, compiled path by path."""
+
+    def test_a_branch_on_a_sum(self) -> None:
+        def rectified(x: Array) -> Any:
+            if x.sum() > 0:
+                return np.log1p(x)
+            return 0.1 * x
+
+        f = ft.jit(rectified, specialize=2)
+        for x in (np.ones(3), -np.ones(3) / 2, np.arange(3.0)):
+            assert_allclose(f(x), rectified(x), rtol=1e-15)
+            assert_allclose(ft.jacobian(f)(x), ft.jacobian(rectified)(x), rtol=1e-15)
+        assert f.trace_count == 2
+
+    def test_an_iteration_until_it_converges(self) -> None:
+        def root(a: Any) -> Any:
+            x, err = a, np.inf
+            while err > 1e-10:
+                step = 0.5 * (a / x - x)
+                x, err = x + step, np.abs(step)
+            return x
+
+        f = ft.jit(root, specialize=10)
+        for a in (2.0, 9.0, 1e4):
+            assert_allclose(f(np.float64(a)), np.sqrt(a), rtol=1e-12)
+            assert_allclose(ft.grad(f)(a), 0.5 / np.sqrt(a), rtol=1e-9)
+            assert_allclose(ft.jit(ft.grad(root), specialize=10)(a), 0.5 / np.sqrt(a), rtol=1e-9)
+
+    def test_a_backtracking_line_search(self) -> None:
+        def f(x: Array) -> Any:
+            return np.sum((x - 1.0) ** 4) + 0.5 * np.sum(x**2)
+
+        @ft.jit(specialize=16)
+        def step(x: Array) -> Any:
+            value, slope = ft.value_and_grad(f)(x)
+            t = 1.0
+            while f(x - t * slope) > value - 0.5 * t * np.sum(slope**2):
+                t *= 0.5
+            return x - t * slope
+
+        x = np.array([3.0, -2.0, 0.5])
+        for _ in range(200):
+            x = step(x)
+        assert_allclose(ft.grad(f)(x), np.zeros(3), atol=1e-7)
 
 
 class TestEagerControlFlow:

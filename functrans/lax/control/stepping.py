@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.evaluate import PythonSource, compiled, evaluate
 from functrans.core.finite import is_debugging
@@ -17,6 +19,9 @@ from functrans.core.stage import stage
 from functrans.lax.control.region import owned, runner
 from functrans.util.cache import Bounded, WeakMemo
 from functrans.util.lists import split as runs
+
+LISTED_STEPS = 1 << 16
+"""Up to so many steps, numbers that a loop of known length collects are put into a list first."""
 
 FIRST_CAPACITY = 16
 """For how many steps there is room at first in what a loop of unknown length keeps; it doubles when it is full."""
@@ -104,11 +109,13 @@ class Step:
         return made["loop"]
 
 
-def _written_out(jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, n_ys: int, times: int) -> Callable[..., Any]:
+def _written_out(
+    jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, n_ys: int, times: int, appended: tuple[bool, ...] = ()
+) -> Callable[..., Any]:
     """A loop of some steps at a time: ``f(order, ahead, results, *operands)`` gives the carries.
 
     The slices come in the order of the steps where these are taken one at a time. Otherwise the j-th step of those that
-    begin at i stands at ``i + j * ahead``.
+    begin at i stands at ``i + j * ahead``. A result is an array, or, if ``appended``, the method of a list.
     """
     start = n_consts + n_carry
     step = Step(jaxpr, xp, n_consts, n_carry, numbers(jaxpr, start))
@@ -119,14 +126,19 @@ def _written_out(jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, n_ys: int, 
     head = "for _i in _order:"
     lines = []
     if times == 1 and n_xs:
-        read, targets = (["_order", *xs], ["_i", *step.slices]) if n_ys else (xs, step.slices)
+        places_read = n_ys > sum(appended)
+        read, targets = (["_order", *xs], ["_i", *step.slices]) if places_read else (xs, step.slices)
         head = f"for {', '.join(targets)} in {'zip' if len(read) > 1 else ''}({', '.join(read)}):"
     else:
         given = [f"{x}[{place}]" for place in places for x in xs]
         lines += [f"{name} = {value}" for name, value in zip(step.slices, given, strict=True)]
     lines += step.lines
-    results = [f"{y}[{place}]" for place in places for y in ys]
-    lines += [f"{y} = {out}" for y, out in zip(results, step.outputs[n_carry:], strict=True)]
+    results = [
+        f"{y}({{}})" if any(appended) and appended[j] else f"{y}[{place}] = {{}}"
+        for place in places
+        for j, y in enumerate(ys)
+    ]
+    lines += [write.format(out) for write, out in zip(results, step.outputs[n_carry:], strict=True)]
     lines += step.advance
     body = "".join(f"        {line}\n" for line in lines) or "        pass\n"
     names = ", ".join(["_order", "_ahead", *ys, *step.held, *xs])
@@ -181,7 +193,9 @@ def _loop(
     n_fixed = n_consts + len(once.outvars)
     unboxed = numbers(step, n_fixed + n_carry)
     listed = [v in unboxed for v in step.invars[n_fixed + n_carry :]] if unboxed else []
-    one = written_out(step, xp, n_fixed, n_carry, len(results), 1)
+    # Numbers are put into a list faster than into an array; it takes several times the memory until the loop is done.
+    appended = tuple(a.shape == () and xp is np and times == 1 and length <= LISTED_STEPS for a in results)
+    one = written_out(step, xp, n_fixed, n_carry, len(results), 1, appended)
     several = (
         written_out(unrolled(step, n_fixed, n_carry, times), xp, n_fixed, n_carry, len(results), times)
         if times > 1
@@ -189,16 +203,22 @@ def _loop(
     )
     prologue = compiled(once, xp) if once.outvars else None
 
+    def array(numbers: list[Any], aval: ShapedArray) -> Any:
+        return np.array(numbers[::ahead], aval.dtype)
+
     def run(*args: Any) -> list[Any]:
         args = args[counted:]
-        consts, carry, xs = args[:n_consts], args[n_consts:start], args[start:]
+        consts, carry = args[:n_consts], args[n_consts:start]
+        xs: Sequence[Any] = args[start:]
         if not length:
             return [*owned(carry, args), *[xp.empty((0, *a.shape), a.dtype) for a in results]]
         if prologue is not None:
             consts = (*consts, *prologue(*consts))
         if listed:
             xs = [x.tolist() if now else x for x, now in zip(xs, listed, strict=True)]
-        ys = [xp.empty((length, *a.shape), a.dtype) for a in results]
+        ys: list[Any] = [
+            [] if now else xp.empty((length, *a.shape), a.dtype) for a, now in zip(results, appended, strict=True)
+        ]
         if times > 1:
             carry = several(order[:whole:times], ahead, *ys, *consts, *carry, *xs)
             if whole < length:
@@ -206,8 +226,9 @@ def _loop(
         elif reverse:
             xs = [x[::-1] for x in xs]
         if whole < length:
-            carry = one(order[whole:], ahead, *ys, *consts, *carry, *xs)
-        return [*owned(carry, args), *ys]
+            into = [y.append if now else y for y, now in zip(ys, appended, strict=True)]
+            carry = one(order[whole:], ahead, *into, *consts, *carry, *xs)
+        return [*owned(carry, args), *(array(y, a) if type(y) is list else y for y, a in zip(ys, results, strict=True))]
 
     return run
 

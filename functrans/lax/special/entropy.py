@@ -84,12 +84,10 @@ def _log_ratio(p: Any, q: Any) -> Any:
 def _kl_div(x: Any, y: Any) -> Any:
     inside = (x >= 0.0) & (y >= 0.0)
     entropy = _rel_entr(x, y)
-    infinite = eq(entropy, np.inf)
-    return select(
-        inside,
-        select(infinite, entropy, select(infinite, 0.0, entropy) - x + y),
-        pick(x, logical_or(isnan(x), isnan(y)), np.nan, np.inf),
-    )
+    infinite = logical_or(eq(entropy, np.inf), eq(y, np.inf) & (x < np.inf))
+    finite = select(infinite, 0.0, entropy) - x + select(infinite, 0.0, y)
+    outside = pick(x, logical_or(isnan(x), isnan(y)), np.nan, np.inf)
+    return select(inside, select(infinite, np.inf, finite), outside)
 
 
 def _rel_entr_slopes(shift: float) -> Any:

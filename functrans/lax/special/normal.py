@@ -141,7 +141,9 @@ def _log_ndtr(x: Any) -> Any:
 
 def _log_ndtr_slope(x: Any) -> Any:
     """The density divided by the distribution function; neither is computed where it underflows."""
-    return math.sqrt(2 / math.pi) / erfcx(-x * ROOT_HALF)
+    high = x > 0.0
+    low = math.sqrt(2 / math.pi) / erfcx(-select(high, 0.0, x) * ROOT_HALF)
+    return select(high, ndtr_slope(x) / ndtr(select(high, x, 0.0)), low)
 
 
 ndtr_p: Primitive = special(

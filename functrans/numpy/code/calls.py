@@ -281,7 +281,7 @@ def _make(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if holds_traced(args) or holds_traced(kwargs):
         return lift(dispatch.array_function(func, args, kwargs))
     result = (np.zeros if func is np.empty else func)(*args, **kwargs)
-    traced = dispatch.functions.get(func)
+    traced = dispatch.implementation(func)
     recipe = None
     if isinstance(result, np.ndarray) and result.nbytes > RECIPE_BYTES and traced is not None:
         recipe = lambda: traced(*args, **kwargs)  # noqa: E731
@@ -390,7 +390,7 @@ def view_call(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     frame = x.frame()
     found = func(frame, *others, **kwargs)
     many = isinstance(found, (list, tuple))
-    traced = dispatch.functions.get(func)
+    traced = dispatch.implementation(func)
     plain_order = kwargs.get("order", "C") in ("C", "F") and not any(
         o in ("A", "K") for o in others if isinstance(o, str)
     )

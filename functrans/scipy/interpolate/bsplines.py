@@ -9,7 +9,7 @@ import numpy as np
 
 from functrans import errors
 from functrans import numpy as fnp
-from functrans.core.structural import convert
+from functrans.core.structural import convert, rebox
 from functrans.core.trace import aval_of
 from functrans.lax.cumulative import cumsum
 from functrans.lax.linalg.lu import solve
@@ -161,7 +161,7 @@ class BSpline:
         if extrapolate is False:
             low, high = self.t[self.k], self.t[aval_of(self.t).shape[0] - self.k - 1]
             a, b = fnp.clip(a, low, high), fnp.clip(b, low, high)
-        return whole(b, extrapolate=True) - whole(a, extrapolate=True)
+        return rebox(whole(b, extrapolate=True) - whole(a, extrapolate=True), "array")
 
 
 # -- interpolation ---------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class interp1d:
         x = convert(x, np.float64)
         if not assume_sorted:
             order = argsort(x)
-            x, y = x[order], y[order]
+            x, y = fnp.take(x, order), fnp.take(y, order, axis=0)
         self.x: Any = x
         self.y: Any = y
         degree = kind if isinstance(kind, int) else SPLINES.get(kind)

@@ -10,7 +10,7 @@ import numpy as np
 
 from functrans import errors
 from functrans import numpy as fnp
-from functrans.core.structural import convert
+from functrans.core.structural import convert, rebox
 from functrans.core.trace import aval_of
 from functrans.lax.cumulative import cumsum
 from functrans.lax.linalg.banded import tridiagonal_solve
@@ -72,7 +72,9 @@ class PPoly:
     def __call__(self, x: Any, nu: int = 0, extrapolate: Extrapolate = None) -> Any:
         """The values at places, or those of the derivative of order ``nu``."""
         if nu < 0:
-            return self.antiderivative(-nu)(x, 0, extrapolate)
+            raise errors.ArgumentError(
+                f"{type(self).__name__}: nu must not be negative, got {nu}. Use antiderivative()"
+            )
         extrapolate = self.extrapolate if extrapolate is None else extrapolate
         x = convert(operand(x, type(self).__name__), np.float64)
         shape = aval_of(x).shape
@@ -132,7 +134,7 @@ class PPoly:
         if extrapolate == "periodic":
             raise errors.ArgumentError("integrate: of a periodic interpolator give extrapolate=True or False")
         whole = self.antiderivative()
-        return whole(b, extrapolate=extrapolate) - whole(a, extrapolate=extrapolate)
+        return rebox(whole(b, extrapolate=extrapolate) - whole(a, extrapolate=extrapolate), "array")
 
 
 def _hermite(x: Any, y: Any, slopes: Any) -> Any:

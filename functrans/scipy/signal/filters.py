@@ -14,7 +14,7 @@ from functrans.core.structural import convert
 from functrans.core.trace import aval_of
 from functrans.lax.filters import recursive_filter
 from functrans.lax.static import normalize_axis
-from functrans.numpy.arguments import known
+from functrans.numpy.arguments import concrete, known
 from functrans.numpy.dispatch import operand
 from functrans.scipy.library import implements
 from functrans.scipy.signal.spectral import extended
@@ -121,6 +121,9 @@ def _sections(name: str, sos: Any) -> Any:
     sos = operand(sos, name)
     if aval_of(sos).ndim != 2 or aval_of(sos).shape[1] != 6:
         raise errors.ShapeError(f"{name}: sos must have shape (sections, 6), got {aval_of(sos)}")
+    value = concrete(sos)
+    if value is not None and not np.all(value[:, 3] == 1):
+        raise errors.ArgumentError(f"{name}: sos[:, 3] must be ones; divide each section by it")
     return sos
 
 
