@@ -37,4 +37,7 @@ BARS = (
     Bar("eager_grad/rosenbrock_1000", "torch"),
     Bar("dispatch/chain_10", "numpy", slack=5e-6),
     Bar("compile/unrolled_2000", "jax"),
+    Bar("eager_loop/scan_1000", "numpy"),
+    Bar("eager_loop/while", "numpy"),
+    Bar("eager_loop/numbers_1000", "numpy", slack=50e-6),
 )

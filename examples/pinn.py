@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def initial(size: int) -> list[dict[str, Array]]:
     widths = (2, size, size, 1)
     return [
         {"w": random.normal(0.0, (2.0 / (m + n)) ** 0.5, (m, n)), "b": np.zeros(n)}
-        for m, n in zip(widths[:-1], widths[1:], strict=True)
+        for m, n in pairwise(widths)
     ]
 
 

@@ -80,6 +80,8 @@ if TYPE_CHECKING:
     from functrans import custom_batching as custom_batching
     from functrans import custom_derivatives as custom_derivatives
     from functrans import debug as debug
+    from functrans import dlpack as dlpack
+    from functrans import export as export
     from functrans import extend as extend
     from functrans import flatten_util as flatten_util
     from functrans import image as image
@@ -94,8 +96,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = (
-    "ad_checkpoint", "custom_batching", "custom_derivatives", "debug", "extend", "flatten_util", "image", "nn", "ode",
-    "ops", "random", "scipy", "solvers", "test_util",
+    "ad_checkpoint", "custom_batching", "custom_derivatives", "debug", "dlpack", "export", "extend", "flatten_util",
+    "image", "nn", "ode", "ops", "random", "scipy", "solvers", "test_util",
 )  # fmt: skip
 
 

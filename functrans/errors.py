@@ -544,6 +544,28 @@ class JaxprError(FunctransError, ValueError):
     """
 
 
+class ExportError(FunctransError, ValueError):
+    """A function cannot be saved as a program, or bytes cannot be read as one.
+
+    Fails::
+
+        from functrans import export
+
+        def logged(x):
+            ft.debug.callback(print, x)
+            return np.sin(x)
+
+        export.export(logged)(np.ones(3))
+
+    Mended::
+
+        from functrans import export
+
+        exported = export.export(np.sin)(np.ones(3))
+        assert export.loads(exported.dumps())(np.zeros(3)).tolist() == [0.0, 0.0, 0.0]
+    """
+
+
 class AbsentNameError(FunctransError, AttributeError):
     """A name that other array libraries have and this one has not, for a reason that the message gives.
 

@@ -244,11 +244,12 @@ class Specializer(NamedTuple):
             trace.env = dict(zip(trace.paths.invars, call.operands, strict=True))
             try:
                 self._trace(trace, call)
-                break
-            except Demand as demand:
-                if demand.trace is not trace:
+            except (Demand, Exception) as error:
+                if trace.pending is None or (isinstance(error, Demand) and error.trace is not trace):
                     raise
-                demanded |= demand.inputs
+            if trace.pending is None:
+                break
+            demanded |= trace.pending.inputs
         limit = trace.paths.limit
         paths = self._replace(limit=limit)._paths(trace, call, call.guards((), trace.handed))
         paths.attach((), trace.fresh, trace.used_constants())

@@ -69,7 +69,7 @@ def is_staged(trace: Trace | None) -> bool:
 class JitTrace(JaxprTrace):
     """Records a function for ``jit``, and knows from which inputs a value is computed that may become static."""
 
-    __slots__ = ("assumes", "borrowed", "origins", "signature")
+    __slots__ = ("assumes", "borrowed", "origins", "pending", "signature")
 
     specializes = False
     """Whether a value may be looked at, at the price of a guard."""
@@ -78,6 +78,7 @@ class JitTrace(JaxprTrace):
         super().__init__(current_trace(), signature.where[4:-1])
         self.signature = signature
         self.assumes = False
+        self.pending: Demand | None = None
         self.origins: dict[Var, frozenset[Any]] = {}
         self.borrowed: set[Any] = set()
 
@@ -154,7 +155,9 @@ class JitTrace(JaxprTrace):
         if self.ended:
             raise leaked(tracer, f"the traced function {self.name!r}")
         if origins:
-            raise Demand(self, origins)
+            # It is kept as well, as not everything that asks for a number lets an exception pass.
+            self.pending = Demand(self, origins)
+            raise self.pending
         needed = {tracer.payload}
         slice_: list[Eqn] = []
         for eqn in reversed(self.eqns):
@@ -298,13 +301,14 @@ def trace_program(
         try:
             call = Call(trace, f, captured, signature, demanded)
             outs, out_tree = call.run(trace)
-            break
-        except Demand as demand:
-            if demand.trace is not trace:
+        except (Demand, Exception) as error:
+            if trace.pending is None or (isinstance(error, Demand) and error.trace is not trace):
                 raise
-            if demand.inputs & trace.borrowed:
-                raise Inline(trace) from None
-            demanded |= demand.inputs
+        if trace.pending is None:
+            break
+        if trace.pending.inputs & trace.borrowed:
+            raise Inline(trace) from None
+        demanded |= trace.pending.inputs
     jaxpr = trace.finish(call.inputs, outs)
     guards = call.guards(jaxpr.consts, trace.handed)
     given_away = donated_inputs(signature, donated, len(call.places), call.dynamic)

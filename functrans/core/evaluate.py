@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from functrans.core.dtypes import is_extended
+from functrans.core.extended import fitted
 from functrans.core.finite import is_debugging
 from functrans.core.infix import infix, only_unboxed
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, SizeAval, SizeVar, Var, resize_params, sizes_in
-from functrans.core.primitive import Primitive
+from functrans.core.primitive import REGIONS, Primitive, Trait
 from functrans.core.structural import rebox_p
 from functrans.core.trace import Tracer, current_trace, reset_source, set_source
 from functrans.util.cache import WeakMemo
@@ -142,7 +144,10 @@ class PythonSource:
         prim = eqn.prim
         sizes = tuple(dict.fromkeys(sizes_in(tuple(eqn.params.values())))) if self.sized else ()
         args = ", ".join(self._atom(a) for a in (*sizes, *eqn.inputs))
-        infixed = infix(eqn, eqn.outs[0] in self.only_unboxed) if prim.scalar is not None and self.xp is np else None
+        types = [a.aval for a in (*eqn.inputs, *eqn.outs)]
+        extended = prim.kind not in REGIONS and any([is_extended(a.dtype) for a in types])
+        plain = prim.scalar is not None and self.xp is np and not extended
+        infixed = infix(eqn, eqn.outs[0] in self.only_unboxed) if plain else None
         if infixed is None and prim is rebox_p and eqn.inputs[0] in self.plain:
             infixed = "{}"
         if infixed is not None:
@@ -160,6 +165,9 @@ class PythonSource:
             function, stem = getattr(self.xp, prim.scalar), prim.scalar
         else:
             function, stem = partial(prim.impl, self.xp, **eqn.params), prim.name
+        if extended and not sizes:
+            n = len(eqn.inputs)
+            function = fitted(function, types[:n], types[n:], prim.multiple, Trait.ELEMENTWISE in prim.traits)
         for var in dict.fromkeys(a for a in (*sizes, *eqn.inputs) if isinstance(a, Var)):
             self._release(var, i)
         outs = [self._name(v) for v in eqn.outs]

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from functrans import errors
+from functrans.core import extended
 from functrans.core.avals import ShapedArray
 from functrans.core.finite import check_forward, is_debugging
 from functrans.core.trace import Tracer, current_source, current_trace
 
 Params = dict[str, Any]
 Kind = Literal["call", "loop", "branch", "library", "custom"]
+
+
+REGIONS = ("call", "loop", "branch", "custom")
 
 
 class Zero:
@@ -191,11 +196,19 @@ class Primitive:
         for arg in args:
             if isinstance(arg, Tracer):
                 raise leaked(arg, f"the operation {self.name!r}")
-        result = self.impl(array_module(args, repr(self.name)), *args, **params)
+        if self.kind not in REGIONS and extended.involved(args):
+            result = self._compute_extended(args, params)
+        else:
+            result = self.impl(array_module(args, repr(self.name)), *args, **params)
         if is_debugging():
             for value in result if self.multiple else [result]:
                 check_forward(value, current_source(), self.name)
         return result
+
+    def _compute_extended(self, args: Sequence[Any], params: Params) -> Any:
+        function = partial(self.impl, array_module(args, repr(self.name)), **params)
+        shape = partial(self.shape, **params)
+        return extended.computed(function, shape, args, self.multiple, Trait.ELEMENTWISE in self.traits)
 
     def has(self, trait: str) -> bool:
         return trait in self.traits

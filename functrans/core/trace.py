@@ -244,8 +244,22 @@ class Tracer(ArrayOperators):
         index: int = value.__index__()
         return index
 
-    def item(self) -> Any:
-        """The value as a Python scalar; raises where the value is not known while tracing."""
+    def __hash__(self) -> int:
+        """The hash of a Python number, as a key of a dict asks for it; other values have none, as arrays have none."""
+        if self.aval.box != "python":
+            raise TypeError(f"unhashable type: a traced value of type {self.aval}")
+        return hash(self._converted("a hash, as a key of a dict has it,"))
+
+    def item(self, *args: Any) -> Any:
+        """The value, or the element at an index, as a Python scalar; raises where it is not known while tracing."""
+        if args:
+            element: Any = self
+            element = (
+                element.ravel()[args[0]]
+                if len(args) == 1 and not isinstance(args[0], tuple)
+                else (element[args[0] if len(args) == 1 else args])
+            )
+            return element.item()
         value = self._converted(".item()")
         return value.item() if hasattr(value, "item") else value
 

@@ -18,6 +18,7 @@ from functrans.core.primitive import BatchAxis, Primitive, Sample, Source, Trait
 from functrans.core.structural import (
     add,
     broadcast_shapes,
+    convert,
     elementwise_aval,
     elementwise_batch,
     linear_jvp,
@@ -40,19 +41,31 @@ def tangent_rules(prim_of: Callable[[], Primitive], *rules: TangentRule | None, 
         out = prim_of().bind(*primals, **params)
         aval = aval_of(out)
         total: Any = None
+        # The rules may hold Python numbers, with which NumPy takes the dtypes of ml_dtypes to single precision.
+        wide = dtypes.is_extended(aval.dtype)
+        operands = [_widened(x) for x in (out, *primals)] if wide else []
         if dtypes.is_inexact(aval.dtype):
             for rule, t in zip(rules, tangents, strict=True):
                 if rule is None or isinstance(t, Zero):
                     continue
-                term = rule(t, out, *primals, **params)
+                if wide:
+                    term = rule(convert(t, np.float32), *operands, **params)
+                else:
+                    term = rule(t, out, *primals, **params)
                 if isinstance(term, Zero):
                     continue
+                if wide:
+                    term = convert(term, aval.dtype)
                 if elementwise:
                     term = match(term, aval)
                 total = term if total is None else add(total, term)
         return out, zero_of(out) if total is None else total
 
     return jvp
+
+
+def _widened(x: Any) -> Any:
+    return convert(x, np.float32) if dtypes.is_extended(aval_of(x).dtype) else x
 
 
 def no_tangent(prim_of: Callable[[], Primitive]) -> Any:

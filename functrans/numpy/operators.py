@@ -228,6 +228,23 @@ def _view(self: Any, dtype: Any = None, type: Any = None) -> Any:
     return lax.bitcast_convert_type(self, np.dtype(dtype))
 
 
+def _to_device(self: Any, device: Any, /, *, stream: Any = None) -> Any:
+    """The array itself: a program runs on one device, here called the host's. See ``functrans.device_put``."""
+    if device != "cpu":
+        raise errors.ArgumentError(
+            f"to_device: a traced value of type {self.aval} cannot be moved to {device!r}: a program runs on one "
+            f"device. Move the arguments before the call with functrans.device_put"
+        )
+    return self
+
+
+def _no_memory(self: Any, *args: Any, **kwargs: Any) -> Any:
+    raise errors.TracerArrayError(
+        f"a traced value of type {self.aval} has no memory that DLPack could share. {self.describe_origin()}Hand over "
+        f"the result of the transformed function, or call the library through functrans.pure_callback"
+    )
+
+
 def _in_place(name: str) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         raise errors.DetachedWriteError(
@@ -296,7 +313,6 @@ def install() -> None:
         "__len__": _len,
         "__iter__": _iter,
         "__contains__": _contains,
-        "__hash__": None,
         "__eq__": _equality(ew.equal, unequal=False),
         "__ne__": _equality(ew.not_equal, unequal=True),
         "__trunc__": _to_int(lax.trunc),
@@ -329,6 +345,9 @@ def install() -> None:
         "partition": _in_place("partition"),
         "resize": _in_place("resize"),
         "device": _property(lambda x: "cpu", "Where the array lives."),
+        "to_device": _to_device,
+        "__dlpack__": _no_memory,
+        "__dlpack_device__": _no_memory,
         "block_until_ready": lambda self: self,
     }
     for function in _METHODS:

@@ -75,7 +75,7 @@ def _by_products(words: Words, lam: Any, shape: Shape, dtype: DType, rounds: int
 
 def _poisson_by_rejection(words: Words, lam: Any, shape: Shape, dtype: DType, rounds: int) -> Any:
     number = np.float32
-    log_lam = log(lam)
+    log_lam = _log(lam)
     b = add(mul(sqrt(lam), 2.53), 0.931)
     a = add(mul(b, 0.02483), -0.059)
     inverse = add(div(number(1.1328), sub(b, 3.4)), 1.1239)
@@ -93,7 +93,7 @@ def _poisson_by_rejection(words: Words, lam: Any, shape: Shape, dtype: DType, ro
         v = draw.uniform(second, shape, np.dtype(np.float32))
         shifted = larger(sub(number(0.5), abs(u)), _EDGE)
         k = floor(add(add(mul(add(div(mul(a, 2.0), shifted), b), u), lam), 0.43))
-        height = log(div(mul(v, inverse), add(div(a, mul(shifted, shifted)), b)))
+        height = _log(div(mul(v, inverse), add(div(a, mul(shifted, shifted)), b)))
         density = sub(add(neg(lam), mul(k, log_lam)), _log_factorial(larger(k, 0.0)))
         inside = logical_and(ge(shifted, 0.07), le(v, v_limit))
         outside = logical_or(lt(k, 0.0), logical_and(lt(shifted, 0.013), gt(v, shifted)))
@@ -103,6 +103,11 @@ def _poisson_by_rejection(words: Words, lam: Any, shape: Shape, dtype: DType, ro
     constants = (lam, log_lam, a, b, inverse, v_limit)
     start = (np.int64(0), full(shape, number(-1)), full(shape, np.False_), words, constants)
     return convert(while_loop(going, attempt, start)[1], dtype)
+
+
+def _log(x: Any) -> Any:
+    """The logarithm of single precision, rounded once: so it is the nearest to that of other array libraries."""
+    return convert(log(convert(x, np.float64)), np.float32)
 
 
 # C. Lanczos: "A precision approximation of the gamma function", 1964; for g = 7 with nine terms after P. Godfrey.
@@ -124,9 +129,9 @@ def _log_factorial(k: Any) -> Any:
     for i, c in enumerate(_LANCZOS, 1):
         series = add(div(number(c), add(k, float(i))), series)
     t = add(k, 7.5)
-    log_t = add(log1p(div(k, number(7.5))), math.log(7.5))
+    log_t = add(convert(log1p(convert(div(k, number(7.5)), np.float64)), np.float32), math.log(7.5))
     power = mul(sub(add(k, 0.5), div(t, log_t)), log_t)
-    return add(add(power, 0.5 * math.log(2 * math.pi)), log(series))
+    return add(add(power, 0.5 * math.log(2 * math.pi)), _log(series))
 
 
 # -- binomial -----------------------------------------------------------------------------------------------------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 import functrans as ft
+from functrans import errors
 
 X = np.linspace(0.5, 2.0, 6).reshape(2, 3)
 PROGRAMS = {
@@ -211,3 +214,23 @@ def test_zero_derivatives_have_the_type_of_others(x: object) -> None:
         value, tangent = ft.jvp(f, (x,), (x,))
         assert type(value) is type(tangent)
         same(ft.jit(lambda x, f=f: ft.jvp(f, (x,), (x,)))(x), (value, tangent))
+
+
+def test_numbers_that_a_dict_or_an_iterator_asks_for_become_static() -> None:
+    table = {3: 1.0, 5: 2.0}
+    lookup = ft.jit(lambda x, n: x * table[n])
+    for n in (3, 5, 3):
+        assert lookup(1.0, n) == table[n]
+    assert lookup.trace_count == 2
+    # islice puts an error of its own over what it is told.
+    head = ft.jit(lambda x, n: sum(itertools.islice(x, n)))
+    for n in (2, 3):
+        assert head(np.arange(4.0), n) == sum(range(n))
+    inside = ft.jit(lambda x, n: ft.lax.fori_loop(0, 1, lambda i, c: c + np.pad(np.repeat(x, n), n).size, 0))
+    assert inside(np.ones(2), 3) == 12
+    special = ft.jit(lambda x, n: x * table[n] if x > 0 else x * len(range(n)), specialize=2)
+    assert [special(x, n) for x in (1.0, -1.0) for n in (3, 5)] == [1.0, 2.0, -3.0, -5.0]
+    with pytest.raises(TypeError, match="unhashable"):
+        ft.jit(lambda x: {x: 1})(np.ones(2))
+    with pytest.raises(errors.TracerConversionError, match="lose its derivative"):
+        ft.grad(lambda x: x * {2.0: 3.0}[x])(2.0)

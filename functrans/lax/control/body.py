@@ -81,6 +81,15 @@ class BodyTrace(JaxprTrace):
         self.decided = True
         return outer._concrete(error, use)
 
+    def known(self, tracer: Tracer) -> Any:
+        value = self.concrete(tracer)
+        outer = self._outside(tracer) if value is None else None
+        if outer is None or not isinstance(outer._trace, JaxprTrace):
+            return value
+        value = outer._trace.known(outer)
+        self.decided = self.decided or value is not None
+        return value
+
     def _outside(self, tracer: Tracer) -> Tracer | None:
         """The value as the enclosing transformation has it, where it is computed from captured traced values alone."""
         if self.ended:

@@ -1,7 +1,7 @@
 """Coefficients of the approximations in this package, each good to about the rounding of double precision.
 
 ``tools/special_coefficients.py`` computes them: rational functions that agree with the function at the Chebyshev nodes
-of an interval, solved for in 50 digits. Nothing here is written by hand.
+of an interval, solved for in 60 digits. Nothing here is written by hand.
 """
 
 # fmt: off

@@ -122,7 +122,9 @@ def _sections(name: str, sos: Any) -> Any:
     if aval_of(sos).ndim != 2 or aval_of(sos).shape[1] != 6:
         raise errors.ShapeError(f"{name}: sos must have shape (sections, 6), got {aval_of(sos)}")
     value = concrete(sos)
-    if value is not None and not np.all(value[:, 3] == 1):
+    if value is None:
+        return sos / sos[:, 3:4]
+    if not np.all(value[:, 3] == 1):
         raise errors.ArgumentError(f"{name}: sos[:, 3] must be ones; divide each section by it")
     return sos
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from functrans import errors, lax
 from functrans.core.structural import convert, rebox
-from functrans.core.trace import aval_of, known
+from functrans.core.trace import aval_of, known, running
 from functrans.lax.special.define import primitives
 from functrans.lax.special.gamma import gamma, lgamma
 from functrans.nn.arguments import floating, together
@@ -54,14 +54,20 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
         shape = lax.broadcast_shapes(aval_of(x).shape, aval_of(factors).shape)
         x, factors = lax.broadcast_to(x, shape), lax.broadcast_to(factors, shape)
         out = lax.eq(factors, 0.0)
-        x, factors = lax.select(out, -np.inf, x), lax.select(out, 1.0, factors)
     axes = reduction_axes("logsumexp", axis, aval_of(x).ndim)
     wide = [1 if i in axes else n for i, n in enumerate(aval_of(x).shape)]
     if 0 in aval_of(x).shape:
         top = lax.zeros(wide, aval_of(x).dtype)
     else:
-        top = lax.stop_gradient(lax.reshape(lax.reduce_max(x, axes), wide))
+        counted = x if b is None else lax.select(out, -np.inf, x)
+        top = lax.stop_gradient(lax.reshape(lax.reduce_max(counted, axes), wide))
     top = lax.select(lax.is_finite(top), top, 0.0)
+    if b is not None:
+        # What is multiplied by 0 counts for nothing, also where it is infinite; its factor still has a derivative.
+        most = 0.5 * math.log(float(np.finfo(aval_of(x).dtype).max))
+        finite = lax.logical_not(lax.logical_and(out, lax.logical_or(lax.isnan(x), lax.eq(x, np.inf))))
+        kept = lax.select(finite, x, -np.inf)
+        x = lax.select(lax.logical_and(out, lax.gt(lax.sub(kept, top), most)), lax.add(top, most), kept)
     terms = lax.exp(lax.sub(x, top))
     total = lax.reduce_sum(terms if b is None else lax.mul(terms, factors), axes)
     sign = lax.stop_gradient(lax.sign(total))
@@ -220,7 +226,8 @@ def bernoulli(n: int) -> Any:
     k = np.arange(2, count + 1, 2)
     if k.size:
         # |B_k| = 2 k! zeta(k) / (2 pi)**k
-        log_size = lgamma(k + 1.0) - k * math.log(2 * math.pi) + np.log(2.0) + np.log(lax.zeta(k.astype(float), 1.0))
+        with running(None):
+            log_size = lgamma(k + 1.0) - k * math.log(2 * math.pi) + np.log(2.0 * lax.zeta(k.astype(float), 1.0))
         out[k] = np.where(k % 4 == 2, 1.0, -1.0) * np.exp(log_size)
     return out[: count + 1]
 

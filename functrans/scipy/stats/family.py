@@ -130,12 +130,21 @@ class Continuous(Family):
         self.functions = {"logpdf": logpdf, "cdf": cdf, "sf": sf, "logcdf": logcdf, "logsf": logsf}
         self.inverses = {"ppf": ppf, "isf": isf}
 
-    def _at(self, method: str, x: Any, args: Sequence[Any], kwargs: dict[str, Any], below: float, above: float) -> Any:
+    def _at(
+        self,
+        method: str,
+        x: Any,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        below: float,
+        above: float,
+        label: str | None = None,
+    ) -> Any:
         """A function of ``(x - loc) / scale``, with constant values below and above the support."""
         function = self.functions[method]
         if function is None:
             raise missing(self.name, method)
-        x, *parameters, loc, scale = self.operands(method, x, args, kwargs)
+        x, *parameters, loc, scale = self.operands(label or method, x, args, kwargs)
         good = lax.gt(scale, 0.0)
         scale = lax.select(good, scale, 1.0)
         y = lax.div(lax.sub(x, loc), scale)
@@ -162,7 +171,7 @@ class Continuous(Family):
 
     def pdf(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """The density."""
-        return lax.exp(self.logpdf(x, *args, **kwargs))
+        return lax.exp(self._at("logpdf", x, args, kwargs, -np.inf, -np.inf, "pdf"))
 
     def cdf(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """The probability of at most ``x``."""

@@ -49,7 +49,7 @@ def _flat(x: Any, axis: int | None, keepdims: bool) -> tuple[Any, int, tuple[int
 def mode(a: Any, axis: int | None = 0, nan_policy: str = "propagate", keepdims: bool = False) -> Any:
     """The most frequent value along an axis (of all if None), the smallest of several, and how often it occurs.
 
-    Its derivative is that of the elements that were chosen. A sample with a NaN in it has the mode NaN.
+    Its derivative is that of the element that was chosen. NaN counts as a value, larger than all others.
 
     >>> mode(np.array([3, 1, 3, 2]))
     ModeResult(mode=np.int64(3), count=np.int64(2))
@@ -64,15 +64,14 @@ def mode(a: Any, axis: int | None = 0, nan_policy: str = "propagate", keepdims: 
         raise errors.ShapeError("mode: of no elements there is none")
     rows = lax.sort(x, along)
     fixed = lax.stop_gradient(rows)
-    pairs = fnp.equal(fnp.expand_dims(fixed, along), fnp.expand_dims(fixed, along + 1))
-    counts = fnp.sum(pairs, axis=along + 1)
+    left, right = fnp.expand_dims(fixed, along), fnp.expand_dims(fixed, along + 1)
+    same = fnp.equal(left, right)
+    if aval_of(x).dtype.kind == "f":
+        same = fnp.logical_or(same, fnp.logical_and(fnp.isnan(left), fnp.isnan(right)))
+    counts = fnp.sum(same, axis=along + 1)
     best = fnp.expand_dims(fnp.argmax(counts, axis=along), along)
     value = fnp.reshape(fnp.take_along_axis(rows, best, axis=along), shape)
     count = fnp.reshape(fnp.take_along_axis(counts, best, axis=along), shape)
-    if aval_of(x).dtype.kind == "f":
-        broken = fnp.reshape(fnp.any(fnp.isnan(fixed), axis=along), shape)
-        value = fnp.where(broken, np.nan, value)
-        count = fnp.where(broken, fnp.reshape(fnp.sum(fnp.isnan(fixed), axis=along), shape), count)
     return ModeResult(value, count)
 
 
