@@ -6,8 +6,8 @@ read: loading one executes nothing, and what is damaged, foreign or newer than t
 >>> import numpy as np, functrans as ft
 >>> exported = ft.export.export(lambda w, x: np.tanh(x @ w).sum(), derivatives=1)(np.ones((3, 2)), np.ones((4, 3)))
 >>> again = ft.export.loads(exported.dumps())
->>> again(np.ones((3, 2)), np.ones((4, 3)))
-np.float64(7.960438029464684)
+>>> float(again(np.ones((3, 2)), np.ones((4, 3)))).__round__(6)
+7.960438
 >>> ft.grad(again)(np.ones((3, 2)), np.ones((4, 3))).shape
 (3, 2)
 """
@@ -159,8 +159,8 @@ def _part(name: str, jitted: Jitted, args: tuple[Any, ...]) -> _Part:
     )
     if program.values or len(program.dynamic) != len(jaxpr.invars):
         raise errors.ExportError(
-            f"export({name}): an argument decides about the program itself (a static argument, or a Python number used as "
-            f"a shape or a branch). Bind it first: export(lambda *rest: f(value, *rest))"
+            f"export({name}): an argument decides about the program itself (a static argument, or a Python number used "
+            f"as a shape or a branch). Bind it first: export(lambda *rest: f(value, *rest))"
         )
     _check_pure(name, jaxpr)
     for tree in (lowered._in_tree, program.out_tree):
@@ -270,7 +270,8 @@ def loads(data: bytes) -> Exported:
     form, length = struct.unpack_from("<IQ", data, len(MAGIC))
     if form > FORMAT:
         raise errors.ExportError(
-            f"the saved program has format {form}, and this version of functrans reads up to {FORMAT}: install a newer one"
+            f"the saved program has format {form}, and this version of functrans reads up to {FORMAT}: "
+            f"install a newer one"
         )
     body, digest = data[:-32], data[-32:]
     if hashlib.sha256(body).digest() != digest:

@@ -21,7 +21,13 @@ from functrans.numpy.dispatch import operand
 __all__ = ["segment_max", "segment_min", "segment_prod", "segment_sum"]
 
 
-def segment_sum(data: Any, segment_ids: Any, num_segments: int | None = None) -> Any:
+def segment_sum(
+    data: Any,
+    segment_ids: Any,
+    num_segments: int | None = None,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+) -> Any:
     """The sums of the rows of ``data`` that have the same label.
 
     Args:
@@ -30,6 +36,8 @@ def segment_sum(data: Any, segment_ids: Any, num_segments: int | None = None) ->
             ``num_segments``, is left out.
         num_segments: how many labels there are; the largest label plus 1 if None, for which the labels must be known
             while tracing.
+        indices_are_sorted: accepted, and of no consequence.
+        unique_indices: a promise that no label occurs twice, which saves work.
 
     Returns:
         An array ``(num_segments, …)`` of the dtype of ``data``, booleans being counted as integers. Labels that no row
@@ -44,10 +52,16 @@ def segment_sum(data: Any, segment_ids: Any, num_segments: int | None = None) ->
     >>> segment_sum(np.array([1.0, 2.0, 4.0]), np.array([0, 2, 0]))
     array([5., 0., 2.])
     """
-    return _segments("segment_sum", "add", data, segment_ids, num_segments)
+    return _segments("segment_sum", "add", data, segment_ids, num_segments, unique_indices)
 
 
-def segment_prod(data: Any, segment_ids: Any, num_segments: int | None = None) -> Any:
+def segment_prod(
+    data: Any,
+    segment_ids: Any,
+    num_segments: int | None = None,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+) -> Any:
     """The products of the rows of ``data`` that have the same label; labels that no row has give ones.
 
     Arguments and errors are those of ``segment_sum``.
@@ -56,10 +70,16 @@ def segment_prod(data: Any, segment_ids: Any, num_segments: int | None = None) -
     >>> segment_prod(np.array([3.0, 2.0, 4.0]), np.array([0, 2, 0]))
     array([12.,  1.,  2.])
     """
-    return _segments("segment_prod", "mul", data, segment_ids, num_segments)
+    return _segments("segment_prod", "mul", data, segment_ids, num_segments, unique_indices)
 
 
-def segment_max(data: Any, segment_ids: Any, num_segments: int | None = None) -> Any:
+def segment_max(
+    data: Any,
+    segment_ids: Any,
+    num_segments: int | None = None,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+) -> Any:
     """The elementwise maxima of the rows of ``data`` that have the same label.
 
     Labels that no row has give minus infinity, or the least number of an integer dtype. Rows that tie share the
@@ -70,10 +90,16 @@ def segment_max(data: Any, segment_ids: Any, num_segments: int | None = None) ->
     >>> segment_max(np.array([3.0, 2.0, 4.0]), np.array([0, 2, 0]))
     array([  4., -inf,   2.])
     """
-    return _segments("segment_max", "max", data, segment_ids, num_segments)
+    return _segments("segment_max", "max", data, segment_ids, num_segments, unique_indices)
 
 
-def segment_min(data: Any, segment_ids: Any, num_segments: int | None = None) -> Any:
+def segment_min(
+    data: Any,
+    segment_ids: Any,
+    num_segments: int | None = None,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+) -> Any:
     """The elementwise minima of the rows of ``data`` that have the same label.
 
     Labels that no row has give infinity, or the largest number of an integer dtype; else as ``segment_max``.
@@ -82,10 +108,10 @@ def segment_min(data: Any, segment_ids: Any, num_segments: int | None = None) ->
     >>> segment_min(np.array([3.0, 2.0, 4.0]), np.array([0, 2, 0]))
     array([ 3., inf,  2.])
     """
-    return _segments("segment_min", "min", data, segment_ids, num_segments)
+    return _segments("segment_min", "min", data, segment_ids, num_segments, unique_indices)
 
 
-def _segments(name: str, op: Operation, data: Any, segment_ids: Any, num_segments: int | None) -> Any:
+def _segments(name: str, op: Operation, data: Any, segment_ids: Any, num_segments: int | None, unique: bool) -> Any:
     data = operand(data, name)
     if op in ("add", "mul") and aval_of(data).dtype == bool:
         data = convert(data, np.int64)
@@ -109,7 +135,7 @@ def _segments(name: str, op: Operation, data: Any, segment_ids: Any, num_segment
     ids = convert(ids, np.int64)
     ids = select(lt(ids, 0), count, ids)
     start = full((count, *aval.shape[1:]), _neutral(op, aval.dtype), aval.dtype)
-    return scatter(start, data, [ids], (0,), op=op, mode="drop")
+    return scatter(start, data, [ids], (0,), op=op, mode="drop", unique=unique)
 
 
 def _neutral(op: Operation, dtype: dtypes.DType) -> Any:

@@ -120,6 +120,7 @@ NAMES = {
     "CustomRuleError": ["reverse rule of clipped", "tuple", "float64", "(ct,)"],
     "MissingBackendError": ["'abacus'", "numpy"],
     "JaxprError": ["equation 0", "b:f64[4] = add a 1.0", "f64[3]"],
+    "ExportError": ["logged", "calls back into Python", "Leave callbacks out"],
     "AbsentNameError": ["functrans.default_matmul_precision", "dtype", "astype"],
     "PathLimitError": ["halved", "specialize=2", "while_loop"],
     "OrderedEffectError": ["debug.print", "vmap", "ordered"],

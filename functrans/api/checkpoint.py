@@ -16,7 +16,8 @@ from functrans.api.staging import abstract
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Rebuild, transformation
-from functrans.core.jaxpr import Jaxpr, Literal, Var
+from functrans.core.evaluate import sized
+from functrans.core.jaxpr import Jaxpr, Literal, Var, sizes_in
 from functrans.core.stage import JaxprTrace
 from functrans.core.trace import Tracer, aval_of, current_trace, is_array, reset_trace, set_trace
 from functrans.core.tree import tree_flatten, tree_map
@@ -248,6 +249,10 @@ class _ConcreteTrace(BodyTrace):
                 self._done += 1
                 if eqn.effects or not all(isinstance(a, Literal) or a in values for a in eqn.inputs):
                     continue
+                if self.sizing:
+                    if not all(size in values for size in sizes_in(tuple(eqn.params.values()))):
+                        continue
+                    eqn = sized(eqn, values)
                 inputs = [a.value if isinstance(a, Literal) else values[a] for a in eqn.inputs]
                 result = eqn.prim.bind(*inputs, **eqn.params)
                 values.update(zip(eqn.outs, result if eqn.prim.multiple else [result], strict=True))

@@ -14,6 +14,7 @@ from functrans.backends.base import Backend
 from functrans.config import any_mode, config, config_generation, trace_settings
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Captured, Contents, FrozenArray, Place, array_type, same
+from functrans.core.evaluate import sized
 from functrans.core.finite import check_forward, is_debugging
 from functrans.core.jaxpr import Jaxpr, Literal
 from functrans.core.primitive import array_module
@@ -239,6 +240,8 @@ def _run_checked(jaxpr: Jaxpr, operands: Sequence[Any]) -> list[Any]:
     env.update(zip(program.invars, operands, strict=True))
     with np.errstate(all="ignore"):
         for eqn in program.eqns:
+            if program.sized:
+                eqn = sized(eqn, env)
             inputs = [a.value if isinstance(a, Literal) else env[a] for a in eqn.inputs]
             result = eqn.prim.impl(array_module(inputs), *inputs, **eqn.params)
             outs = result if eqn.prim.multiple else [result]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from functrans.core.avals import ShapedArray
+from functrans.core.evaluate import sized
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var
 from functrans.core.primitive import BatchAxis, Primitive, Trait
 from functrans.core.stage import stage
@@ -94,6 +95,7 @@ class Values:
         return self._known[atom]
 
     def _compute(self, eqn: Eqn, moving: bool) -> None:
+        eqn = sized(eqn, self._known)
         inputs = [a.value if isinstance(a, Literal) else self._known[a] for a in eqn.inputs]
         token = set_trace(None)
         try:

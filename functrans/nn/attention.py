@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -12,7 +13,7 @@ from functrans.core.avals import ShapedArray
 from functrans.core.structural import broadcast_shapes, broadcast_to, convert
 from functrans.core.trace import aval_of
 from functrans.lax.arithmetic import add, mul
-from functrans.lax.compare import bitwise_and
+from functrans.lax.compare import bitwise_and, lt
 from functrans.lax.creation import tri
 from functrans.lax.einsum import einsum
 from functrans.lax.movement import reshape
@@ -32,6 +33,9 @@ def dot_product_attention(
     *,
     scale: Any = None,
     is_causal: bool = False,
+    query_seq_lengths: Any = None,
+    key_value_seq_lengths: Any = None,
+    local_window_size: int | tuple[int, int] | None = None,
 ) -> Any:
     """``softmax(scale * query @ key.T + bias) @ value`` for every example and every head.
 
@@ -47,6 +51,10 @@ def dot_product_attention(
         mask: booleans that broadcast to ``(*b, n, t, s)``: which keys a query attends to.
         scale: the factor of the products; ``1 / sqrt(h)`` if None.
         is_causal: whether query ``i`` attends to the keys ``0 … i`` alone.
+        query_seq_lengths: integers ``(*b,)``: how many queries of each example count; further ones attend to nothing.
+        key_value_seq_lengths: integers ``(*b,)``: how many keys of each example are attended to.
+        local_window_size: a pair of ints: query ``i`` attends to the keys ``i - left … i + right`` alone. An int stands
+            for both.
 
     Returns:
         An array ``(*b, t, n, v)``, in the dtype that NumPy promotes the floats to; half precision is computed in single
@@ -75,7 +83,9 @@ def dot_product_attention(
     full = (*batch, heads, t, s)
     if rest:
         logits = add(logits, _fitting("bias", rest[0], full))
-    weights = softmax(logits, where=_mask(mask, is_causal, full))
+    weights = softmax(
+        logits, where=_mask(mask, is_causal, full, query_seq_lengths, key_value_seq_lengths, local_window_size)
+    )
     weights = reshape(weights, (*batch, groups, heads // groups, t, s))
     out = einsum("...kgts,...skh->...tkgh", weights, value)
     return convert(reshape(out, (*batch, t, heads, aval_of(value).shape[-1])), dtype)
@@ -111,7 +121,16 @@ def _fitting(what: str, x: Any, full: Shape) -> Any:
     return x
 
 
-def _mask(mask: Any, is_causal: bool, full: Shape) -> Any:
+def _mask(
+    mask: Any,
+    is_causal: bool,
+    full: Shape,
+    query_lengths: Any,
+    key_lengths: Any,
+    window: int | tuple[int, int] | None,
+) -> Any:
+    """Which key each query attends to, of the shape ``full``; None where to all."""
+    parts = []
     if mask is not None:
         mask = operand(mask, "dot_product_attention")
         if aval_of(mask).dtype != bool:
@@ -119,8 +138,31 @@ def _mask(mask: Any, is_causal: bool, full: Shape) -> Any:
                 f"dot_product_attention: mask must hold booleans, got {aval_of(mask)}. Write mask != 0; numbers that "
                 f"are added to the products are the bias"
             )
-        mask = _fitting("mask", mask, full)
-    if not is_causal:
-        return mask
-    past = tri(full[-2], full[-1], dtype=bool)
-    return broadcast_to(past if mask is None else bitwise_and(past, mask), full)
+        parts.append(_fitting("mask", mask, full))
+    t, s = full[-2:]
+    if is_causal:
+        parts.append(tri(t, s, dtype=bool))
+    if window is not None:
+        left, right = window if isinstance(window, tuple) else (window, window)
+        if min(left, right) < 0:
+            raise errors.ArgumentError(f"dot_product_attention: local_window_size must not be negative, got {window!r}")
+        offset = np.arange(s) - np.arange(t)[:, None]
+        parts.append((offset >= -left) & (offset <= right))
+    for what, lengths, axis in (("query", query_lengths, -2), ("key_value", key_lengths, -1)):
+        if lengths is not None:
+            parts.append(_inside(f"{what}_seq_lengths", lengths, axis, full))
+    if not parts:
+        return None
+    return broadcast_to(functools.reduce(bitwise_and, parts), full)
+
+
+def _inside(what: str, lengths: Any, axis: int, full: Shape) -> Any:
+    """Which places along an axis come before the lengths of the examples."""
+    given = operand(lengths, "dot_product_attention")
+    aval = aval_of(given)
+    if aval.dtype.kind not in "iu" or aval.shape != full[:-3]:
+        raise errors.ShapeError(
+            f"dot_product_attention: {what} must be integers of shape {full[:-3]}, one for each example, got {aval}"
+        )
+    places = np.arange(full[axis]).reshape((-1,) + (1,) * (-1 - axis))
+    return lt(places, reshape(convert(given, np.int64), (*aval.shape, 1, 1, 1)))

@@ -76,8 +76,8 @@ def _by_products(words: Words, lam: Any, shape: Shape, dtype: DType, rounds: int
 def _poisson_by_rejection(words: Words, lam: Any, shape: Shape, dtype: DType, rounds: int) -> Any:
     number = np.float32
     log_lam = _log(lam)
-    b = add(mul(sqrt(lam), 2.53), 0.931)
-    a = add(mul(b, 0.02483), -0.059)
+    b = _fused(sqrt(lam), number(2.53), number(0.931))
+    a = _fused(b, number(0.02483), number(-0.059))
     inverse = add(div(number(1.1328), sub(b, 3.4)), 1.1239)
     v_limit = sub(number(0.9277), div(number(3.6224), sub(b, 2.0)))
 
@@ -92,9 +92,9 @@ def _poisson_by_rejection(words: Words, lam: Any, shape: Shape, dtype: DType, ro
         u = sub(draw.uniform(first, shape, np.dtype(np.float32)), 0.5)
         v = draw.uniform(second, shape, np.dtype(np.float32))
         shifted = larger(sub(number(0.5), abs(u)), _EDGE)
-        k = floor(add(add(mul(add(div(mul(a, 2.0), shifted), b), u), lam), 0.43))
+        k = floor(add(_fused(add(div(mul(a, 2.0), shifted), b), u, lam), 0.43))
         height = _log(div(mul(v, inverse), add(div(a, mul(shifted, shifted)), b)))
-        density = sub(add(neg(lam), mul(k, log_lam)), _log_factorial(larger(k, 0.0)))
+        density = sub(_fused(k, log_lam, neg(lam)), _log_factorial(larger(k, 0.0)))
         inside = logical_and(ge(shifted, 0.07), le(v, v_limit))
         outside = logical_or(lt(k, 0.0), logical_and(lt(shifted, 0.013), gt(v, shifted)))
         accept = logical_or(inside, logical_and(logical_not(outside), le(height, density)))
@@ -108,6 +108,12 @@ def _poisson_by_rejection(words: Words, lam: Any, shape: Shape, dtype: DType, ro
 def _log(x: Any) -> Any:
     """The logarithm of single precision, rounded once: so it is the nearest to that of other array libraries."""
     return convert(log(convert(x, np.float64)), np.float32)
+
+
+def _fused(x: Any, y: Any, z: Any) -> Any:
+    """``x * y + z`` of single precision, rounded once, as compilers compute it."""
+    wide = add(mul(convert(x, np.float64), convert(y, np.float64)), convert(z, np.float64))
+    return convert(wide, np.float32)
 
 
 # C. Lanczos: "A precision approximation of the gamma function", 1964; for g = 7 with nine terms after P. Godfrey.
@@ -130,8 +136,8 @@ def _log_factorial(k: Any) -> Any:
         series = add(div(number(c), add(k, float(i))), series)
     t = add(k, 7.5)
     log_t = add(convert(log1p(convert(div(k, number(7.5)), np.float64)), np.float32), math.log(7.5))
-    power = mul(sub(add(k, 0.5), div(t, log_t)), log_t)
-    return add(add(power, 0.5 * math.log(2 * math.pi)), _log(series))
+    power = _fused(sub(add(k, 0.5), div(t, log_t)), log_t, number(0.5 * math.log(2 * math.pi)))
+    return add(power, _log(series))
 
 
 # -- binomial -----------------------------------------------------------------------------------------------------

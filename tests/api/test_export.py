@@ -65,7 +65,7 @@ def test_derivatives_to_the_order_asked_for() -> None:
     again = export.loads(export.export(f, derivatives=2)(X).dumps())
     np.testing.assert_allclose(ft.grad(again)(X), ft.grad(f)(X), rtol=1e-15)
     check_grads(again, (X,), order=2, modes=["rev"])
-    with pytest.raises(errors.NotDifferentiableError, match="without .further. derivatives.*larger `derivatives`"):
+    with pytest.raises(errors.NotDifferentiableError, match=r"without .further. derivatives.*larger `derivatives`"):
         ft.grad(export.export(f)(X))(X)
 
 
@@ -146,7 +146,7 @@ class Pair(NamedTuple):
 
 
 def test_what_cannot_be_exported() -> None:
-    with pytest.raises(errors.ExportError, match="class Pair.*_asdict"):
+    with pytest.raises(errors.ExportError, match=r"class Pair.*_asdict"):
         export.export(lambda p: p.left)(Pair(X, X))
     with pytest.raises(errors.ExportError, match="keys of a dict"):
         export.export(lambda d: d[(1, 2)])({(1, 2): X})

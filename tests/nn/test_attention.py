@@ -32,6 +32,31 @@ def expected(q: Any, k: Any, v: Any, bias: Any, mask: Any, scale: float) -> Any:
     return out
 
 
+def test_windows_and_lengths_are_masks() -> None:
+    places_q, places_k = np.arange(3)[:, None], np.arange(6)
+    lengths_q, lengths_k = np.array([2, 3]), np.array([4, 6])
+    near = (places_k >= places_q - 1) & (places_k <= places_q + 2)
+    inside = (places_q < lengths_q[:, None, None]) & (places_k < lengths_k[:, None, None])
+    scale = 1 / np.sqrt(5)
+    nothing = np.zeros_like(BIAS)
+    window = np.broadcast_to(near, MASK.shape)
+    found = attention(Q, K, V, local_window_size=(1, 2))
+    np.testing.assert_allclose(found, expected(Q, K, V, nothing, window, scale), rtol=1e-12)
+    both = attention(Q, K, V, mask=MASK, local_window_size=2, is_causal=True)
+    by_mask = MASK & (places_k >= places_q - 2) & (places_k <= places_q)
+    np.testing.assert_allclose(both, attention(Q, K, V, mask=by_mask), rtol=1e-12)
+
+    def masked(lengths: Any) -> Any:
+        return attention(Q, K, V, query_seq_lengths=lengths, key_value_seq_lengths=lengths_k)
+
+    np.testing.assert_allclose(ft.jit(masked)(lengths_q), attention(Q, K, V, mask=inside[:, None]), rtol=1e-12)
+    assert not masked(lengths_q)[0, 2].any()
+    with pytest.raises(errors.ShapeError, match="query_seq_lengths"):
+        masked(lengths_q[:1])
+    with pytest.raises(errors.ArgumentError, match="local_window_size"):
+        attention(Q, K, V, local_window_size=-1)
+
+
 def test_heads_are_softmaxes_of_products() -> None:
     nothing, everything = np.zeros_like(BIAS), np.ones_like(MASK)
     scale = 1 / np.sqrt(5)

@@ -30,7 +30,7 @@ def _floats(dtype: Any) -> dict[str, Case]:
     p = d.type([0.1, 0.2, 0.3, 0.4])
     n = d.type([0.0, 1.0, 10.0, 100.0, 1000.0, 1e6, -1.0, 50.0, np.nan, 20.0, np.inf])
     success = d.type([0.5, 0.1, 0.9, 0.3, 0.7, 0.01, 0.5, 0.0, 0.5, 1.0, 0.5])
-    rates = d.type([0.0, 0.1, 1.0, 9.9, 10.0, 30.0, 100.0, -1.0, np.nan])
+    rates, high_rates = d.type([0.0, 0.1, 1.0, 9.9, -1.0, np.nan]), d.type([10.0, 30.0, 100.0])
     cases: dict[str, Case] = {
         "uniform": Case(lambda r, k: r.uniform(k, (3, 4), dtype=d)),
         "uniform_bounds": Case(lambda r, k: r.uniform(k, (8,), dtype=d, minval=-2.5, maxval=7.0), 0, 8),
@@ -78,6 +78,7 @@ def _floats(dtype: Any) -> dict[str, Case]:
         "choice_p": Case(lambda r, k: r.choice(k, 4, (9,), p=p)),
         "choice_p_once": Case(lambda r, k: r.choice(k, 4, (3,), replace=False, p=p)),
         "poisson": Case(lambda r, k: r.poisson(k, rates)),
+        "poisson_high": Case(lambda r, k: r.poisson(k, high_rates)),
         "binomial": Case(lambda r, k: r.binomial(k, n, success, dtype=d)),
         "multinomial": Case(lambda r, k: r.multinomial(k, 100.0, p, shape=(2, 4))),
         "geometric": Case(lambda r, k: r.geometric(k, success[1:5])),

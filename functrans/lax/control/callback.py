@@ -108,6 +108,11 @@ class Callback:
         return f"<{self.where}>"
 
 
+def _on(xp: Any, values: list[Any]) -> list[Any]:
+    """Results where the operands live."""
+    return values if xp is np else [xp.asarray(v) for v in values]
+
+
 # -- without effects --------------------------------------------------------------------------------------------------
 
 
@@ -146,7 +151,7 @@ def _batch_pure(
 pure_callback_p = Primitive(
     "pure_callback",
     shape=lambda *avals, callback, results, vmap_method: list(results),
-    impl=lambda xp, *args, callback, results, vmap_method: callback(args, results),
+    impl=lambda xp, *args, callback, results, vmap_method: _on(xp, callback(args, results)),
     batch=_batch_pure,
     multiple=True,
     kind="custom",
@@ -197,7 +202,7 @@ def _jvp_io(
 io_callback_p: Primitive = Primitive(
     "io_callback",
     shape=lambda *avals, callback, results, ordered: list(results),
-    impl=lambda xp, *args, callback, results, ordered: callback(args, results),
+    impl=lambda xp, *args, callback, results, ordered: _on(xp, callback(args, results)),
     jvp=_jvp_io,
     batch=_batch_io,
     multiple=True,

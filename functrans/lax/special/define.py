@@ -115,14 +115,18 @@ def special(
         dtype = check_operands(name, [aval_of(a) for a in args], kinds).dtype
         working = working_dtype(dtype)
         library = error_functions.library(xp.__name__) if source else None
-        computed = source(library, *[_operand(a, working) for a in args]) if library and source else None
-        if computed is None:
-            if decompose is None:
-                raise errors.MissingBackendError(
-                    f"{name} is computed by SciPy, which is not installed. Install functrans with what it needs: "
-                    f"pip install scipy"
-                )
+        if source and library is not None and (not ufunc or hasattr(library, ufunc.removeprefix("_"))):
+            computed = source(library, *[_operand(a, working) for a in args])
+        elif decompose is not None:
             computed = _run(name, xp, decomposed, args, {})
+        elif library is None:
+            raise errors.MissingBackendError(
+                f"{name} is computed by SciPy, which is not installed. Install it: pip install scipy"
+            )
+        else:
+            raise errors.MissingBackendError(
+                f"{name} is not among the functions of {library.__name__}. Move its operands to the host: x.get()"
+            )
         found = computed if isinstance(computed, (list, tuple)) else [computed]
         if xp is np:
             found = [np.asarray(y, dtype)[()] for y in found]
@@ -176,11 +180,7 @@ def special(
 
 
 def _ufunc(name: str) -> Callable[..., Any]:
-    def call(library: Any, *args: Any) -> Any:
-        function = getattr(library, name, None)
-        return None if function is None else function(*args)
-
-    return call
+    return lambda library, *args: getattr(library, name)(*args)
 
 
 def _operand(x: Any, dtype: dtypes.DType) -> Any:
