@@ -116,6 +116,6 @@ def test_errors(f: Any) -> None:
 
 def test_promises_about_labels_change_nothing() -> None:
     data, labels = np.array([1.0, 2.0, 4.0]), np.array([2, 0, 3])
-    for f in (ops.segment_sum, ops.segment_prod, ops.segment_max, ops.segment_min):
+    for f in (segment_sum, segment_prod, segment_max, segment_min):
         plain = f(data, labels, 4)
         np.testing.assert_array_equal(f(data, labels, 4, indices_are_sorted=False, unique_indices=True), plain)

@@ -74,7 +74,7 @@ def measure(module: str, names: tuple[str, ...], reasons: Iterable[str]) -> Cove
         names,
         tuple(n for n in lacking if n not in reasons),
         tuple(n for n in lacking if n in reasons),
-        tuple(sorted(reasons - set(lacking))),
+        tuple(sorted(n for n in reasons if found is not None and hasattr(found, n))),
     )
 
 

@@ -21,6 +21,7 @@ from functrans import errors, tree
 
 VALUES_DECIDE = {"nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values", "repeat"}
 """Functions whose results have shapes that depend on values."""
+EXTENSIONS = ("linalg", "fft")
 NOT_COMPUTED = {"broadcast_shapes", "can_cast", "finfo", "from_dlpack", "iinfo", "isdtype", "result_type", "save"}
 """Functions of dtypes and shapes, and those that need memory."""
 
@@ -67,10 +68,10 @@ def _value(leaf: Any) -> Any:
 def namespace(module: Any) -> types.SimpleNamespace:
     """A module with its functions, and those of its extensions, traced."""
     found = types.SimpleNamespace(__name__=f"traced {module.__name__}")
-    for name in dir(module):
+    for name in sorted({*dir(module), *(extension for extension in EXTENSIONS if hasattr(module, extension))}):
         value = getattr(module, name)
         if isinstance(value, types.ModuleType):
-            if name in ("linalg", "fft"):
+            if name in EXTENSIONS:
                 setattr(found, name, namespace(value))
         elif not callable(value) or isinstance(value, type) or name in NOT_COMPUTED or name.startswith("__"):
             setattr(found, name, value)

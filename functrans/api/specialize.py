@@ -336,6 +336,12 @@ def _shown(guard: Guard, value: Any) -> str:
 def _too_many(signature: Signature, paths: Paths, miss: Miss) -> errors.PathLimitError:
     segment, value = miss.route[-1]
     assert segment.guard is not None
+    if not paths.limit:
+        return errors.PathLimitError(
+            f"{signature.where} goes on after a validation failed: {segment.guard.describe()} came out as "
+            f"{_shown(segment.guard, value)}, and the exception was caught within the function. Pass specialize=2 to "
+            f"jit to have a path for each outcome, or write functrans.lax.cond in place of the exception"
+        )
     return errors.PathLimitError(
         f"{signature.where} takes more than the {paths.limit} path{'' if paths.limit == 1 else 's'} that "
         f"specialize={paths.limit} allows: {segment.guard.describe()} came out as {_shown(segment.guard, value)}, "

@@ -9,6 +9,7 @@ from functrans import errors
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.tree import describe_mismatch, tree_flatten
 from functrans.core.treedef import PyTreeDef
+from functrans.kernel.cost import Cost, Memory
 
 if TYPE_CHECKING:
     from functrans.api.program import Program
@@ -65,6 +66,27 @@ class Lowered:
             previous = text
         return "\n\n".join(parts) + "\n"
 
+    def cost_analysis(self) -> Cost:
+        """Operations and memory traffic, kernel by kernel and call by call.
+
+        >>> import numpy as np, functrans as ft
+        >>> print(ft.jit(lambda a, b: np.exp(a @ b)).lower(np.ones((4, 8)), np.ones((8, 2))).cost_analysis())
+        node         flops  transcendentals  bytes
+        dot_general    128                0    448
+        exp              0                8    128
+        total          128                8    576
+        """
+        return self._program.backend.cost(self.jaxpr)
+
+    def memory_analysis(self) -> Memory:
+        """The memory of a call: results, planned arena, scratch, and the peak of them all, in bytes.
+
+        >>> import numpy as np, functrans as ft
+        >>> ft.jit(lambda x: np.sin(x) + 1.0).lower(np.ones(10)).memory_analysis().results
+        80
+        """
+        return self._program.backend.memory(self.jaxpr)
+
     def compile(self) -> Compiled:
         """The compiled function for these argument types."""
         _ = self._program.run
@@ -87,6 +109,14 @@ class Compiled:
     def as_text(self, stage: str | None = None) -> str:
         """See ``Lowered.as_text``."""
         return self._lowered.as_text(stage)
+
+    def cost_analysis(self) -> Cost:
+        """See ``Lowered.cost_analysis``."""
+        return self._lowered.cost_analysis()
+
+    def memory_analysis(self) -> Memory:
+        """See ``Lowered.memory_analysis``."""
+        return self._lowered.memory_analysis()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         function: Any = self._lowered._function

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrans.core.jaxpr import Jaxpr
+from functrans.kernel.cost import Cost, Memory
 from functrans.util.cache import WeakMemo
 
 Executable = Callable[..., Sequence[Any]]
@@ -42,6 +43,14 @@ class Backend:
 
     def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
         """The text of a stage of compilation."""
+        raise NotImplementedError
+
+    def cost(self, jaxpr: Jaxpr) -> Cost:
+        """Operations and memory traffic of the compiled jaxpr, node by node."""
+        raise NotImplementedError
+
+    def memory(self, jaxpr: Jaxpr) -> Memory:
+        """The memory that the compiled jaxpr takes."""
         raise NotImplementedError
 
     def executable(self, jaxpr: Jaxpr) -> Executable:

@@ -17,12 +17,17 @@ from functrans.backends.numpy.workers import pool
 from functrans.core.evaluate import PythonSource
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var
 from functrans.core.primitive import Trait, array_module
+from functrans.kernel.cost import Cost, Memory, cost_of, memory_of, nbytes
 from functrans.kernel.ir import Kernel
 from functrans.kernel.plan import Plan, plan
 from functrans.kernel.text import kernel_text
 from functrans.kernel.waves import Node, Wave
 from functrans.passes import default
 from functrans.util.cache import WeakMemo
+
+
+_DROPPED_AT_ONCE = 1 << 16
+"""Bytes from which a dead array is dropped at once, and not when its name is used again."""
 
 
 def _shared_outputs(jaxpr: Jaxpr, donated: frozenset[int]) -> list[bool]:
@@ -52,6 +57,10 @@ class HostSource(PythonSource):
         """Write the lines that launch a kernel."""
         raise NotImplementedError
 
+    def scratch(self) -> int:
+        """The bytes that kernels work in besides what is planned, on all threads together."""
+        return 0
+
     def kernels_text(self) -> str:
         """The text of the functions that the kernels need."""
         return ""
@@ -61,7 +70,9 @@ class HostSource(PythonSource):
 
     def _emit(self, i: int, eqn: Any) -> None:
         if isinstance(eqn, Kernel):
+            dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if self._dies(a, i)]
             self.emit_kernel(eqn)
+            self._drop(dead, eqn.outs)
             for var in dict.fromkeys(eqn.inputs):
                 self._release(var, i)
             return
@@ -70,7 +81,9 @@ class HostSource(PythonSource):
             return
         over = self._over(i, eqn)
         if over is None:
+            dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if self._dies(a, i)]
             super()._emit(i, eqn)
+            self._drop(dead, eqn.outs)
             return
         name = self.names[over]
         function = getattr(np, eqn.prim.scalar)
@@ -79,6 +92,17 @@ class HostSource(PythonSource):
         self.names[eqn.outs[0]] = name
         for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var) and a is not over):
             self._release(var, i)
+
+    def _dies(self, atom: Atom, i: int) -> bool:
+        """Whether a large array that the program made is read here for the last time."""
+        known = isinstance(atom, Var) and self._last_use.get(atom) == i and atom not in self.inputs_of
+        return known and nbytes([atom]) >= _DROPPED_AT_ONCE and not self.names[atom].startswith("b")
+
+    def _drop(self, names: Sequence[str], outs: Sequence[Var]) -> None:
+        """Give the memory of dead arrays back at once, unless their names have taken up something new."""
+        gone = [n for n in names if n not in [self.names[v] for v in outs]]
+        if gone:
+            self.lines.append(f"del {', '.join(gone)}")
 
     def _emit_wave(self, i: int, wave: Wave) -> None:
         """Calls that run on several threads: each a function of the wave's operands."""
@@ -234,6 +258,14 @@ class HostBackend(Backend):
     def _generate(self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int]) -> Callable[..., Any]:
         source, result = self.source(default(jaxpr), xp, single, donated)
         return source.function("program", result)
+
+    def cost(self, jaxpr: Jaxpr) -> Cost:
+        return cost_of(self.nodes(default(jaxpr)))
+
+    def memory(self, jaxpr: Jaxpr) -> Memory:
+        program = default(jaxpr)
+        source, _ = self.source(program, np, single=False)
+        return memory_of(program, source.plan, source.scratch())
 
     def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
         if stage == "jaxpr":

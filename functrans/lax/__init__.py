@@ -7,7 +7,6 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from functrans.core.primitive import load_with
-
 from functrans.lax.arithmetic import add as add
 from functrans.lax.arithmetic import div as div
 from functrans.lax.arithmetic import mul as mul
@@ -16,8 +15,6 @@ from functrans.lax.arithmetic import positive as positive
 from functrans.lax.arithmetic import sub as sub
 from functrans.lax.at import at as at
 from functrans.lax.barrier import optimization_barrier as optimization_barrier
-from functrans.lax.bits import mulhi as mulhi
-from functrans.lax.bits import reduce_precision as reduce_precision
 from functrans.lax.casting import bitcast_convert_type as bitcast_convert_type
 from functrans.lax.casting import convert_element_type as convert_element_type
 from functrans.lax.collectives import all_gather as all_gather
@@ -132,11 +129,6 @@ from functrans.lax.exponential import logaddexp2 as logaddexp2
 from functrans.lax.exponential import logistic as logistic
 from functrans.lax.exponential_sums import cumlogsumexp as cumlogsumexp
 from functrans.lax.exponential_sums import logsumexp as logsumexp
-from functrans.lax.filters import recursive_filter as recursive_filter
-from functrans.lax.folding import reduce as reduce
-from functrans.lax.folding import reduce_and as reduce_and
-from functrans.lax.folding import reduce_or as reduce_or
-from functrans.lax.folding import reduce_xor as reduce_xor
 from functrans.lax.magnitude import abs as abs
 from functrans.lax.magnitude import clamp as clamp
 from functrans.lax.magnitude import copysign as copysign
@@ -155,14 +147,6 @@ from functrans.lax.movement import rev as rev
 from functrans.lax.movement import squeeze as squeeze
 from functrans.lax.movement import tile as tile
 from functrans.lax.movement import transpose as transpose
-from functrans.lax.patches import ConvGeneralDilatedDimensionNumbers as ConvGeneralDilatedDimensionNumbers
-from functrans.lax.patches import conv_general_dilated_local as conv_general_dilated_local
-from functrans.lax.patches import conv_general_dilated_patches as conv_general_dilated_patches
-from functrans.lax.patches import conv_general_permutations as conv_general_permutations
-from functrans.lax.patches import conv_general_shape_tuple as conv_general_shape_tuple
-from functrans.lax.patches import conv_shape_tuple as conv_shape_tuple
-from functrans.lax.patches import conv_transpose_shape_tuple as conv_transpose_shape_tuple
-from functrans.lax.patches import reduce_window_shape_tuple as reduce_window_shape_tuple
 from functrans.lax.power import cbrt as cbrt
 from functrans.lax.power import integer_pow as integer_pow
 from functrans.lax.power import pow as pow
@@ -174,9 +158,6 @@ from functrans.lax.power import sqrt as sqrt
 from functrans.lax.power import square as square
 from functrans.lax.precision import Precision as Precision
 from functrans.lax.precision import PrecisionLike as PrecisionLike
-from functrans.lax.ragged import RaggedDotDimensionNumbers as RaggedDotDimensionNumbers
-from functrans.lax.ragged import ragged_dot as ragged_dot
-from functrans.lax.ragged import ragged_dot_general as ragged_dot_general
 from functrans.lax.ranges import arange as arange
 from functrans.lax.ranges import linspace as linspace
 from functrans.lax.reduction import argmax as argmax
@@ -260,8 +241,26 @@ from functrans.lax.windows import select_and_scatter_add as select_and_scatter_a
 
 if TYPE_CHECKING:
     from functrans.lax import linalg as linalg
-    from functrans.lax.fft import FftType as FftType
-    from functrans.lax.fft import fft as fft
+    from functrans.lax.bits import mulhi as mulhi
+    from functrans.lax.bits import reduce_precision as reduce_precision
+    from functrans.lax.filters import recursive_filter as recursive_filter
+    from functrans.lax.folding import reduce as reduce
+    from functrans.lax.folding import reduce_and as reduce_and
+    from functrans.lax.folding import reduce_or as reduce_or
+    from functrans.lax.folding import reduce_xor as reduce_xor
+    from functrans.lax.fourier import FftType as FftType
+    from functrans.lax.fourier import fft as fft
+    from functrans.lax.patches import ConvGeneralDilatedDimensionNumbers as ConvGeneralDilatedDimensionNumbers
+    from functrans.lax.patches import conv_general_dilated_local as conv_general_dilated_local
+    from functrans.lax.patches import conv_general_dilated_patches as conv_general_dilated_patches
+    from functrans.lax.patches import conv_general_permutations as conv_general_permutations
+    from functrans.lax.patches import conv_general_shape_tuple as conv_general_shape_tuple
+    from functrans.lax.patches import conv_shape_tuple as conv_shape_tuple
+    from functrans.lax.patches import conv_transpose_shape_tuple as conv_transpose_shape_tuple
+    from functrans.lax.patches import reduce_window_shape_tuple as reduce_window_shape_tuple
+    from functrans.lax.ragged import RaggedDotDimensionNumbers as RaggedDotDimensionNumbers
+    from functrans.lax.ragged import ragged_dot as ragged_dot
+    from functrans.lax.ragged import ragged_dot_general as ragged_dot_general
     from functrans.lax.special.bessel import bessel_i0e as bessel_i0e
     from functrans.lax.special.bessel import bessel_i1e as bessel_i1e
     from functrans.lax.special.gamma import digamma as digamma
@@ -277,7 +276,16 @@ if TYPE_CHECKING:
 
 # Families of many primitives that most programs never meet are loaded at first use.
 _LAZY = {
-    "functrans.lax.fft": "FftType fft",
+    "functrans.lax.bits": "mulhi reduce_precision",
+    "functrans.lax.folding": "reduce reduce_and reduce_or reduce_xor",
+    "functrans.lax.patches": (
+        "ConvGeneralDilatedDimensionNumbers conv_general_dilated_local conv_general_dilated_patches "
+        "conv_general_permutations conv_general_shape_tuple conv_shape_tuple conv_transpose_shape_tuple "
+        "reduce_window_shape_tuple"
+    ),
+    "functrans.lax.ragged": "RaggedDotDimensionNumbers ragged_dot ragged_dot_general",
+    "functrans.lax.filters": "recursive_filter",
+    "functrans.lax.fourier": "FftType fft",
     "functrans.lax.special.bessel": "bessel_i0e bessel_i1e",
     "functrans.lax.special.gamma": "digamma lgamma polygamma zeta",
     "functrans.lax.special.incomplete_beta": "betainc",

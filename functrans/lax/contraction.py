@@ -315,6 +315,9 @@ dot_general_p: Primitive = Primitive(
     shape=_dot_shape,
     impl=_dot_impl,
     specialize=_dot_specialize,
+    flops=lambda x, y, *, dimension_numbers: (
+        2 * x.size * prod([y.shape[d] for d in free_axes(y.ndim, dimension_numbers[0][1], dimension_numbers[1][1])])
+    ),
     jvp=tangent_rules(
         lambda: dot_general_p,
         lambda t, out, x, y, **dims: dot_general_p.bind(t, y, **dims),

@@ -180,6 +180,7 @@ conv_p: Primitive = Primitive(
     ),
     transpose=_conv_transpose,
     batch=_conv_batch,
+    flops=lambda x, w, **params: 2 * _conv_shape(x, w, **params).size * w.size // (w.shape[0] * w.shape[1] or 1),
     kind="library",
     traits=frozenset({Trait.COSTLY, Trait.THREADED}),
     samples=_conv_samples,

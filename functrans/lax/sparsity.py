@@ -19,7 +19,7 @@ import numpy as np
 
 from functrans.core.avals import ShapedArray
 from functrans.core.evaluate import sized
-from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var
+from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var, sizes_in
 from functrans.core.primitive import BatchAxis, Primitive, Trait
 from functrans.core.stage import stage
 from functrans.core.structural import sum_p
@@ -84,6 +84,7 @@ class Values:
                 return None
             else:
                 inputs = [a for a in eqn.inputs if isinstance(a, Var)]
+                inputs += sizes_in(tuple(eqn.params.values()))
                 missing = [a for a in inputs if a not in self._known]
                 pending.extend(missing)
                 if not missing:

@@ -13,7 +13,7 @@ from functrans import errors, lax
 from functrans.core import dtypes
 from functrans.core.structural import convert
 from functrans.core.trace import aval_of, current_trace
-from functrans.lax.fft import NORMS, fft_p, half_precision_factor, ifft_p, irfft_p, rfft_p, swapped
+from functrans.lax.fourier import NORMS, fft_p, half_precision_factor, ifft_p, irfft_p, rfft_p, swapped
 from functrans.lax.static import is_sequence, normalize_axis
 from functrans.numpy import elementwise as ew
 from functrans.numpy.creation import constant

@@ -19,7 +19,7 @@ from functrans import errors, lax
 from functrans.core import dtypes
 from functrans.core.structural import convert
 from functrans.core.trace import aval_of
-from functrans.lax.fft import swapped
+from functrans.lax.fourier import swapped
 from functrans.lax.static import is_sequence, normalize_axis
 from functrans.numpy import fft as nfft
 from functrans.numpy.dispatch import functions, operand

@@ -390,3 +390,45 @@ def test_the_debugger_itself(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 def test_effects_barrier() -> None:
     assert ft.effects_barrier() is None
+
+
+def test_what_does_not_depend_on_the_step_happens_in_each_step(log: Log) -> None:
+    def f(x: Any) -> Any:
+        y = x + 1
+
+        def step(c: Any, v: Any) -> Any:
+            ft.debug.callback(log, y)
+            ft.debug.callback(log, v)
+            return c, v * y
+
+        return lax.scan(step, x, np.array([7.0, 8.0]))[1]
+
+    for g in everywhere(f):
+        assert log.of(g, 2.0) == [3.0, 7.0, 3.0, 8.0]
+    kept = ft.jit(lambda x: (lax.while_loop(lambda c: c < 2, lambda c: (ft.debug.callback(log, c), c + 1)[1], 0), x)[1])
+    assert log.of(kept, 1.0) == [0, 1]
+
+
+@pytest.mark.parametrize("segment", [None, "sqrt"])
+def test_a_scan_that_computes_again_repeats_no_effect(segment: Any) -> None:
+    numbers = [0]
+
+    def draw() -> int:
+        numbers[0] += 1
+        return numbers[0]
+
+    def f(x: Any) -> Any:
+        def step(c: Any, _: Any) -> Any:
+            return np.sin(c) * ft.io_callback(draw, INT), None
+
+        return lax.scan(step, x, length=4, checkpoint=segment)[0]
+
+    def by_hand(x: Any) -> Any:
+        for k in range(1, 5):
+            x = np.sin(x) * k
+        return x
+
+    for g in (ft.grad(f), ft.jit(ft.grad(f))):
+        numbers[0] = 0
+        np.testing.assert_allclose(g(1.0), ft.grad(by_hand)(1.0), rtol=1e-13)
+        assert numbers == [4]

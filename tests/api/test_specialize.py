@@ -218,7 +218,7 @@ def test_validation_does_not_open_other_branches() -> None:
 
     g = ft.jit(swallows)
     np.testing.assert_array_equal(g(POSITIVE), POSITIVE)
-    with pytest.raises(errors.PathLimitError):
+    with pytest.raises(errors.PathLimitError, match=r"caught within the function.*specialize=2"):
         g(NEGATIVE)
     np.testing.assert_array_equal(ft.jit(swallows, specialize=2)(NEGATIVE), POSITIVE)
 

@@ -76,7 +76,7 @@ def test_newton_with_a_sparse_jacobian() -> None:
 
 def test_deep_networks_in_little_memory() -> None:
     """Fifty layers under jit: what is kept for the backward pass is a fifth, and the gradient the same."""
-    weights = np.random.default_rng(0).normal(size=(64, 64)) / 8
+    weights = np.random.default_rng(0).normal(size=(16, 16)) / 4
 
     def block(x: Any) -> Any:
         for _ in range(5):
@@ -91,7 +91,7 @@ def test_deep_networks_in_little_memory() -> None:
 
         return ft.jit(ft.grad(f))
 
-    x = np.random.default_rng(1).normal(size=(1000, 64))
+    x = np.random.default_rng(1).normal(size=(1000, 16))
     peaks, gradients = [], []
     for step in (block, ft.checkpoint(block)):
         tracemalloc.start()

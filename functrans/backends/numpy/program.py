@@ -91,6 +91,9 @@ class ProgramSource(HostSource):
         self.lines.append(f"{name} = {self.bind_global('full', np.full)}({shape!r}, {start}, {dtype})")
         return name
 
+    def scratch(self) -> int:
+        return max([n.bytes * (pool.size() if n.parallel else 1) for n in self.launches], default=0)
+
     def kernels_text(self) -> str:
         return "".join(f"{launch.text}\n\n" for launch in self.launches)
 

@@ -62,8 +62,8 @@ def number_of_steps(where: str, label: str, xs: Any, leaves: Sequence[Any], leng
         if not shape:
             raise errors.ShapeError(
                 f"{where}: {leaf_path(label, xs, i)} is a scalar of type {aval_of(leaf)}, and an array with a leading "
-                f"axis to step along is needed. Pass numpy.asarray of a list of numbers, which is a pytree of them; let the "
-                f"function close over what is the same in every step"
+                f"axis to step along is needed. A list of numbers is a pytree of them: pass numpy.asarray of it. Let "
+                f"the function close over what is the same in every step"
             )
         if found is None:
             found, first = shape[0], i

@@ -12,10 +12,10 @@ from functrans import numpy as fnp
 from functrans.core import dtypes
 from functrans.core.structural import convert
 from functrans.core.trace import aval_of
+from functrans.core.tree import register_pytree_node
 from functrans.lax.static import normalize_axis
 from functrans.numpy.arguments import concrete
 from functrans.numpy.dispatch import operand
-from functrans.tree_util import register_pytree_node
 
 C = TypeVar("C", bound=type)
 

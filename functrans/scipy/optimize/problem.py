@@ -12,10 +12,10 @@ from functrans import numpy as fnp
 from functrans.api.boundary import check_callable, name_of
 from functrans.api.staging import closure_convert
 from functrans.core import dtypes
-from functrans.core.structural import convert, is_traced
+from functrans.core.structural import convert, is_traced, rebox
 from functrans.core.trace import Tracer, aval_of, is_array
 from functrans.core.tree import tree_flatten
-from functrans.flatten_util import ravel_pytree
+from functrans.lax.movement import copy
 
 
 class Point:
@@ -41,15 +41,22 @@ class Point:
                 )
         # Python numbers become arrays, so that what the solver returns is not weak.
         strong = [convert(x, _floating(aval_of(x).dtype)) for x in leaves]
-        self.vector, self._unravel = ravel_pytree(treedef.unflatten(strong))
-        if dtype is not None:
-            self.vector = convert(self.vector, dtype)
-        self._dtype = np.result_type(*[aval_of(x).dtype for x in strong]) if strong else np.dtype(float)
+        self._avals = [aval_of(x) for x in strong]
+        self._tree = treedef
+        if dtype is None:
+            dtype = dtypes.result_type(*[a.dtype for a in self._avals]) if strong else np.dtype(np.float64)
+        self.vector: Any = fnp.concatenate([fnp.ravel(convert(x, dtype)) for x in strong]) if strong else fnp.zeros(0)
         self.size = aval_of(self.vector).size
 
     def unravel(self, vector: Any) -> Any:
         """The point with these entries."""
-        return self._unravel(convert(vector, self._dtype))
+        leaves, start = [], 0
+        for a in self._avals:
+            piece = convert(fnp.reshape(vector[start : start + a.size], a.shape), a.dtype)
+            # A solver of SciPy's may go on to write into its vector.
+            leaves.append(rebox(piece if is_traced() else copy(piece), a.box))
+            start += a.size
+        return self._tree.unflatten(leaves)
 
 
 def _floating(dtype: Any) -> Any:

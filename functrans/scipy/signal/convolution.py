@@ -14,7 +14,7 @@ from functrans import numpy as fnp
 from functrans.core import dtypes
 from functrans.core.structural import convert, rebox
 from functrans.core.trace import aval_of
-from functrans.lax.fft import irfft_p, rfft_p
+from functrans.lax.fourier import irfft_p, rfft_p
 from functrans.lax.static import is_sequence, normalize_axis
 from functrans.numpy.dispatch import operand
 from functrans.numpy.fft import resized

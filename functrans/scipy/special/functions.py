@@ -40,8 +40,8 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
         The logarithm, NaN where the sum is negative; or it and the sign. Where the sum is 0, it is minus infinity and
         its derivative 0.
 
-    >>> logsumexp([1000.0, 1000.0], b=[1.0, 3.0])
-    np.float64(1001.3862943611198)
+    >>> logsumexp([[1000.0, 1000.0]], axis=1, b=[1.0, 3.0])
+    array([1001.38629436])
     """
     x = floating("logsumexp", a, "fc")
     if b is None and not return_sign:
@@ -119,8 +119,8 @@ def multigammaln(a: Any, d: int) -> Any:
 
     A traced ``a`` is not checked: out of the domain, the result is that of the formula.
 
-    >>> multigammaln(2.5, 2)
-    np.float64(0.8693926655279465)
+    >>> multigammaln(np.array([2.5, 3.0]), 2)
+    array([0.85704781, 1.55019499])
     """
     d = operator.index(d)
     x = floating("multigammaln", a)
@@ -145,8 +145,8 @@ def polygamma(n: Any, x: Any) -> Any:
 def zeta(x: Any, q: Any = None, out: None = None) -> Any:
     """The Hurwitz zeta function; the Riemann zeta function if ``q`` is None.
 
-    >>> zeta(2.0)
-    np.float64(1.6449340668482266)
+    >>> zeta(np.array([2.0, 4.0]))
+    array([1.64493407, 1.08232323])
     """
     if out is not None:
         raise errors.DetachedWriteError("zeta(..., out=...): use the returned value")

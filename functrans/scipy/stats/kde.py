@@ -35,7 +35,7 @@ class gaussian_kde:
         covariance: of each density, of shape ``(d, d)``.
 
     >>> gaussian_kde(np.array([0.0, 1.0, 2.0]))(np.array([1.0]))
-    array([0.33748218])
+    array([0.31815622])
     """
 
     def __init__(self, dataset: Any, bw_method: Any = None, weights: Any = None) -> None:
