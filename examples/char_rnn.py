@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> Result:
     text = " ".join(TEXT.read_text(encoding="utf-8").split())
     alphabet = sorted(set(text))
     numbers = np.array([alphabet.index(c) for c in text])
-    size, steps = (32, 90) if report.quick else (96, 600)
+    size, steps = (32, 90) if report.quick else (64, 250)
     parameters = initial(size, len(alphabet))
     random = np.random.RandomState(1)
 

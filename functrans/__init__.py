@@ -92,6 +92,8 @@ if TYPE_CHECKING:
     from functrans import scipy as scipy
     from functrans import solvers as solvers
     from functrans import test_util as test_util
+    from functrans.profiling import profile as profile
+    from functrans.visualization import visualize as visualize
 
 __version__ = "0.1.0"
 
@@ -101,7 +103,12 @@ _LAZY = (
 )  # fmt: skip
 
 
+_LAZY_FUNCTIONS = {"profile": "functrans.profiling", "visualize": "functrans.visualization"}
+
+
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"functrans.{name}")
+    if name in _LAZY_FUNCTIONS:
+        return getattr(importlib.import_module(_LAZY_FUNCTIONS[name]), name)
     raise _absent("functrans", name)

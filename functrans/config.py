@@ -57,7 +57,7 @@ class Option:
 
 _MODES = (
     "debug_nans", "debug_infs", "disable_jit", "check_leaks", "enable_checks", "log_compiles", "explain_cache_misses",
-    "debug_key_reuse", "enable_custom_prng",
+    "debug_key_reuse", "enable_custom_prng", "profiling",
 )  # fmt: skip
 """Settings under which a jitted function leaves its fast path."""
 _generation: list[object] = [object()]
@@ -122,6 +122,7 @@ class Config:
         debug_key_reuse: raise where a random key is used a second time.
         enable_custom_prng: ``functrans.random.PRNGKey`` gives typed keys.
         default_prng_impl: the generator of new keys; there is one, ``"threefry2x32"``.
+        profiling: compiled programs report what each of their parts took: see ``functrans.profile``.
         threads: how many threads kernels run on, 0 for as many as the process may use cores. It never changes a
             result. The environment variable FUNCTRANS_THREADS sets it at start-up.
         cache_size: how many compiled programs one jitted function keeps.
@@ -144,6 +145,7 @@ class Config:
     debug_key_reuse = Option(False, _flag, "Raise where a random key is used twice.")
     enable_custom_prng = Option(False, _flag, "PRNGKey gives typed keys.")
     default_prng_impl = Option("threefry2x32", _generator, "The generator of new keys.")
+    profiling = Option(False, _flag, "Take the time of every node of compiled programs.")
     threads = Option(int(os.environ.get("FUNCTRANS_THREADS", "0")), _threads, "Threads that kernels run on.")
     cache_size = Option(128, _count, "Programs kept for each jitted function.")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import functools
+import types
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from functrans.core.evaluate import sized
 from functrans.core.jaxpr import Jaxpr, Literal, Var, sizes_in
 from functrans.core.stage import JaxprTrace
 from functrans.core.trace import Tracer, aval_of, current_trace, is_array, reset_trace, set_trace
-from functrans.core.tree import tree_flatten, tree_map
+from functrans.core.tree import tree_flatten, tree_map, tree_structure
 from functrans.core.treedef import PyTreeDef
 from functrans.interpreters.linearize import linearize_flat
 from functrans.lax.control.body import Body, BodyTrace, body_of
@@ -85,7 +86,7 @@ def save_from_both_policies(policy_1: Policy, policy_2: Policy) -> Policy:
     return SaveEither(policy_1, policy_2)
 
 
-checkpoint_policies = SimpleNamespace(
+checkpoint_policies = types.SimpleNamespace(
     everything_saveable=everything_saveable,
     nothing_saveable=nothing_saveable,
     dots_saveable=dots_saveable,
@@ -128,7 +129,8 @@ def checkpoint(
         policy: which results of operations are kept after all, one of ``functrans.checkpoint_policies``; none of them
             by default. It sees into jitted functions. A loop inside is run again as a whole; where its steps should
             keep something, checkpoint the body of the loop.
-        static_argnums: positional arguments that are no arrays.
+        static_argnums: positional arguments with no arrays to differentiate. An argument that is a single object and no
+            array (a string, the ``self`` of a method) is one by itself.
         concrete: whether Python's control flow in ``f`` may depend on the values of its arguments, where these are
             known: in eager mode. It is then traced at every call.
 
@@ -173,7 +175,8 @@ def checkpoint(
                     f"{where}: static_argnums={i} asks for an argument that the call does not have: it has {n} "
                     f"positional argument{'' if n == 1 else 's'}"
                 )
-        static = {i % n for i in positions}
+        # What is no array, as a string or the self of a method, has no derivative and no residual.
+        static = {i % n for i in positions} | {i for i, a in enumerate(args) if _is_other(a)}
         fixed = tuple((i, args[i]) for i in sorted(static))
         dynamic = tuple([a for i, a in enumerate(args) if i not in static])
         leaves, treedef = tree_flatten((dynamic, kwargs))
@@ -206,7 +209,20 @@ def _argument(dynamic: Any, kwargs: Any, i: int) -> str:
     return leaf_path("argument ", dynamic, i) if i < n else leaf_path("keyword argument ", kwargs, i - n)
 
 
-def _spread(f: Callable[..., Any], fixed: tuple[tuple[int, Any], ...]) -> Callable[..., Any]:
+def _is_other(value: Any) -> bool:
+    """Whether an argument is one object that is no array."""
+    return not is_array(value) and tree_structure(value).num_nodes == 1 and value is not None
+
+
+_VALUES = (bool, int, float, complex, str, bytes, enum.Enum, type, type(None), types.FunctionType, types.ModuleType)
+
+
+def _is_value(value: Any) -> bool:
+    """Whether an object that equals this one means the same program."""
+    return isinstance(value, _VALUES) or (type(value) is tuple and all(map(_is_value, value)))
+
+
+def _spread(f: Callable[..., Any], fixed: Sequence[tuple[int, Any]]) -> Callable[..., Any]:
     """``f`` as a function of the tuple of its dynamic arguments and the dict of its keyword arguments."""
 
     def spread(dynamic: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -215,7 +231,9 @@ def _spread(f: Callable[..., Any], fixed: tuple[tuple[int, Any], ...]) -> Callab
             args.insert(i, value)
         return f(*args, **kwargs)
 
-    return transformation(spread, f, Rebuild(_spread, fixed))
+    # A list has no hash: a function around an object that may change its attributes is not found again by caches.
+    known = all(_is_value(value) for _, value in fixed)
+    return transformation(spread, f, Rebuild(_spread, fixed if known else list(fixed)))
 
 
 class _ConcreteTrace(BodyTrace):

@@ -169,6 +169,8 @@ class Program:
             outs = call(self.jaxpr, operands, name=self.name, backend=self.backend)
         else:
             xp = array_module(operands)
+            if config.profiling:
+                return self.finish(self.backend.observed(self.jaxpr, xp, self.single, self.donated)(*operands))
             run = self.run if xp is np else self.backend.prepare(self.jaxpr, xp, self.single, self.donated)
             return self.finish(run(*operands))
         return self.out_tree.unflatten(outs)

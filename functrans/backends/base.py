@@ -41,6 +41,10 @@ class Backend:
         """
         raise NotImplementedError
 
+    def observed(self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int]) -> Callable[..., Any]:
+        """An executable that reports what it does to ``backends.observe``."""
+        return self.prepare(jaxpr, xp, single, donated)
+
     def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
         """The text of a stage of compilation."""
         raise NotImplementedError

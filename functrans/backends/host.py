@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from functrans.backends import observe
 from functrans.backends.base import Backend, Executable
 from functrans.backends.numpy.target import calling, ufunc
 from functrans.backends.numpy.workers import pool
 from functrans.core.evaluate import PythonSource
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var
 from functrans.core.primitive import Trait, array_module
-from functrans.kernel.cost import Cost, Memory, cost_of, memory_of, nbytes
+from functrans.kernel.cost import Cost, Memory, cost_of, memory_of, nbytes, node_cost
 from functrans.kernel.ir import Kernel
 from functrans.kernel.plan import Plan, plan
 from functrans.kernel.text import kernel_text
 from functrans.kernel.waves import Node, Wave
 from functrans.passes import default
 from functrans.util.cache import WeakMemo
-
 
 _DROPPED_AT_ONCE = 1 << 16
 """Bytes from which a dead array is dropped at once, and not when its name is used again."""
@@ -69,6 +69,16 @@ class HostSource(PythonSource):
         """Take what the text of the kernels defined."""
 
     def _emit(self, i: int, eqn: Any) -> None:
+        at = len(self.lines)
+        self._emit_node(i, eqn)
+        if observe.instrumenting.get():
+            name, flops, special, touched = node_cost(eqn)
+            source = eqn.eqns[-1].source if isinstance(eqn, (Kernel, Wave)) else eqn.source
+            mark = observe.Mark(name, touched, flops + special, "" if source is None else str(source))
+            self.lines.insert(at, f"started = {self.bind_global('clock', observe.clock)}()")
+            self.lines.append(f"{self.bind_global(f'mark_{i}', mark)}(started)")
+
+    def _emit_node(self, i: int, eqn: Any) -> None:
         if isinstance(eqn, Kernel):
             dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if self._dies(a, i)]
             self.emit_kernel(eqn)
@@ -111,6 +121,8 @@ class HostSource(PythonSource):
             PythonSource(Jaxpr(wave.inputs, (eqn,), eqn.outs), self.xp).function(f"wave_{i}_{k}")
             for k, eqn in enumerate(wave.eqns)
         ]
+        if observe.instrumenting.get():
+            tasks = [observe.observed(eqn.prim.name, t) for eqn, t in zip(wave.eqns, tasks, strict=True)]
         bound = ", ".join(
             [self.bind_global(f"{eqn.prim.name}_task", t) for eqn, t in zip(wave.eqns, tasks, strict=True)]
         )
@@ -233,6 +245,7 @@ class HostBackend(Backend):
     def __init__(self) -> None:
         super().__init__()
         self._programs: WeakMemo[Callable[..., Any]] = WeakMemo(self._generate)
+        self._observed: WeakMemo[Callable[..., Any]] = WeakMemo(self._generate_observed)
 
     def nodes(self, jaxpr: Jaxpr) -> list[Node]:
         """The jaxpr as kernels and calls."""
@@ -266,6 +279,16 @@ class HostBackend(Backend):
         program = default(jaxpr)
         source, _ = self.source(program, np, single=False)
         return memory_of(program, source.plan, source.scratch())
+
+    def observed(self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int]) -> Callable[..., Any]:
+        return self._observed(jaxpr, xp, single, donated)
+
+    def _generate_observed(self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int]) -> Callable[..., Any]:
+        token = observe.instrumenting.set(True)
+        try:
+            return self._generate(jaxpr, xp, single, donated)
+        finally:
+            observe.instrumenting.reset(token)
 
     def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
         if stage == "jaxpr":

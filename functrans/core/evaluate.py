@@ -157,6 +157,8 @@ class PythonSource:
             function, stem = _of_sizes(prim, self.xp, eqn, sizes), prim.name
         elif self.sized and any(True for a in eqn.inputs for _ in sizes_in(a.aval)):
             function, stem = partial(prim.impl, self.xp, **eqn.params), prim.name
+        elif extended:
+            function, stem = partial(prim.impl, self.xp, **eqn.params), prim.name
         elif prim.specialize is not None:
             function = prim.specialize(self.xp, tuple(a.aval for a in eqn.inputs), **eqn.params)
             stem = getattr(function, "__name__", prim.name)

@@ -36,7 +36,7 @@ def computed(
 def fitted(
     function: Callable[..., Any], ins: Sequence[Any], outs: Sequence[ShapedArray], multiple: bool, adapt: bool
 ) -> Callable[..., Any]:
-    """A function with operands and results of given types; Python floats (with ``adapt`` ints) take the arrays' dtype."""
+    """A function of operands of given types; Python floats (with ``adapt`` ints too) take the dtype of the arrays."""
     dtype = next((a.dtype for a in ins if is_extended(a.dtype)), None)
     weak = [i for i, a in enumerate(ins) if a.weak and (adapt or a.dtype.kind == "f")] if dtype is not None else []
 

@@ -225,6 +225,33 @@ def dce(jaxpr: Jaxpr, keep: Sequence[bool] | None = None) -> Jaxpr:
     return Jaxpr(jaxpr.invars, reversed(eqns), outvars, [v for v, _ in consts], [c for _, c in consts])
 
 
+def without_effects(eqn: Eqn) -> Eqn:
+    """A region without those of its effects that give no result it needs, for running it a second time."""
+    if not eqn.effects:
+        return eqn
+
+    def silent(value: Any) -> Any:
+        if type(value) is tuple:
+            return tuple([silent(item) for item in value])
+        return _silent(value) if isinstance(value, Jaxpr) else value
+
+    params = {key: silent(value) for key, value in eqn.params.items()}
+    return eqn._replace(params=params, effects=effects_of(eqn.prim, params))
+
+
+def _silent(jaxpr: Jaxpr) -> Jaxpr:
+    found = jaxpr._memo.get("silent")
+    if found is None:
+        needed: set[Atom] = set(jaxpr.outvars)
+        eqns: list[Eqn] = []
+        for eqn in reversed(jaxpr.eqns):
+            if not needed.isdisjoint(eqn.outs) or not eqn.effects:
+                eqns.append(without_effects(eqn))
+                needed.update(eqn.inputs)
+        found = jaxpr._memo["silent"] = dce(jaxpr.replace(eqns=eqns[::-1]))
+    return found
+
+
 def used_inputs(jaxpr: Jaxpr) -> list[bool]:
     """Which inputs an equation, an output or the type of a used input refers to."""
     used: set[Atom] = set(jaxpr.outvars)

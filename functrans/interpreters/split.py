@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, SizeVar, Var, dce, effects_of, sizes_in, sizes_of
+from functrans.core.jaxpr import (
+    Atom,
+    Eqn,
+    Jaxpr,
+    Literal,
+    SizeVar,
+    Var,
+    dce,
+    effects_of,
+    sizes_in,
+    sizes_of,
+    without_effects,
+)
 from functrans.core.primitive import Trait
 from functrans.util.cache import WeakMemo
 
@@ -112,7 +124,8 @@ def _repeated(jaxpr: Jaxpr, known: Sequence[Eqn], unknown: Sequence[Eqn], again:
     wanted = []
     for eqn in reversed(known):
         if id(eqn) in chosen and not needed.isdisjoint(eqn.outs):
-            wanted.append(eqn)
+            # What a loop does besides is done once, the first time it runs.
+            wanted.append(without_effects(eqn))
             needed.update(_needs(eqn, True))
     return wanted[::-1]
 

@@ -6,12 +6,11 @@ apart, a movement is none. Traffic is what a node reads and writes: a kernel its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, SizeVar, Var, subjaxprs
 from functrans.core.primitive import Trait
-from functrans.kernel.ir import Kernel
 from functrans.kernel.plan import Plan
 from functrans.kernel.waves import Node, Wave
 
@@ -86,10 +85,11 @@ class Memory(NamedTuple):
 
 def cost_of(nodes: Iterable[Node]) -> Cost:
     """The cost of each node."""
-    return Cost(tuple([_node_cost(n) for n in nodes]))
+    return Cost(tuple([node_cost(n) for n in nodes]))
 
 
-def _node_cost(node: Node) -> NodeCost:
+def node_cost(node: Node) -> NodeCost:
+    """The cost of one node."""
     if isinstance(node, Eqn):
         flops, special = _operations(node)
         view = Trait.VIEW in node.prim.traits and node.prim.kind == "library"
@@ -168,5 +168,3 @@ def _size(atom: Atom) -> int:
         size *= 1 if isinstance(extent, SizeVar) else extent
     return size
 
-
-__all__: Sequence[str] = ["Cost", "Memory", "NodeCost", "Kernel", "cost_of", "memory_of", "nbytes"]

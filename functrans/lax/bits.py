@@ -59,6 +59,9 @@ def _unsigned_high(x: Any, y: Any) -> Any:
 
 def _reduce_impl(xp: Any, x: Any, *, exponent_bits: int, mantissa_bits: int) -> Any:
     x = xp.asarray(x)
+    if dtypes.is_extended(x.dtype):
+        wide = _reduce_impl(xp, x.astype(np.float32), exponent_bits=exponent_bits, mantissa_bits=mantissa_bits)
+        return wide.astype(x.dtype)
     info = np.finfo(x.dtype)
     unsigned = np.dtype(f"u{x.dtype.itemsize}").type
     sign = unsigned(1 << (info.bits - 1))

@@ -13,6 +13,7 @@ import numpy as np
 from functrans import errors
 from functrans.core import structural
 from functrans.core.avals import ShapedArray, shaped
+from functrans.core.dtypes import is_extended
 from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait
 from functrans.core.structural import reduced_shape, shift_axes
 from functrans.core.trace import aval_of
@@ -238,6 +239,8 @@ def _tie_weights_impl(xp: Any, x: Any, out: Any, *, axes: Axes) -> Any:
     if not count.all():
         hit |= x != x
         count = xp.maximum(hit.sum(axis=axes, keepdims=True), 1)
+    if is_extended(x.dtype):
+        return xp.asarray(xp.true_divide(hit, count).astype(x.dtype))
     return xp.asarray(xp.true_divide(hit, count, dtype=x.dtype))
 
 

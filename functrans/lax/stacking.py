@@ -31,7 +31,7 @@ def _stack_shape(*avals: ShapedArray, axis: int) -> ShapedArray:
 
 def _stack_specialize(xp: Any, avals: Sequence[ShapedArray], *, axis: int) -> Callable[..., Any]:
     if xp is np and not avals[0].shape:
-        dtype = avals[0].dtype
+        dtype = common_dtype("stack", avals)
         return lambda *xs: np.array(xs, dtype)
     return lambda *xs: xp.stack([xp.asarray(x) for x in xs], axis)
 

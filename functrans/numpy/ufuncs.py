@@ -137,16 +137,10 @@ class Ufunc:
         self.identity = original.identity
         ufuncs[original] = self
 
-    def __call__(
-        self, *args: Any, out: Any = None, where: Any = True, dtype: Any = None, casting: Any = "same_kind", **rest: Any
-    ) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current_trace() is None:
-            if dtype is not None:
-                rest["dtype"] = dtype
-            if out is not None:
-                rest["out"] = out
-            return self.original(*args, where=where, casting=casting, **rest)
-        return self.apply(*args, out=out, where=where, dtype=dtype, casting=casting)
+            return self.original(*args, **kwargs)
+        return self.apply(*args, **kwargs)
 
     def apply(
         self, *args: Any, out: Any = None, where: Any = True, dtype: Any = None, casting: Any = "same_kind", **rest: Any

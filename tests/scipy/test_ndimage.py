@@ -190,6 +190,13 @@ def test_few_and_many_elements_of_a_reflected_spline() -> None:
             )
 
 
+def test_empty_images() -> None:
+    empty = np.zeros((0, 3), np.float32)
+    for f in (lambda x: ours.gaussian_filter(x, 1.0), ours.uniform_filter, lambda x: ours.correlate(x, W)):
+        out = ft.jit(f)(empty)
+        assert (out.shape, out.dtype) == ((0, 3), np.float32)
+
+
 def test_sequences_of_traced_coordinates() -> None:
     f = lambda r: ours.map_coordinates(X, [r, np.ones(2)], order=1)
     np.testing.assert_allclose(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from functrans.backends import observe
 from functrans.backends.host import HostBackend, HostSource
 from functrans.backends.host import generate as generate_host
 from functrans.backends.numpy.target import SMALL, target
@@ -120,6 +121,7 @@ class Launch:
             self.specs.append((shape, dtype, at))
             at += -(-size // 64) * 64
         self.bytes = at
+        self.observed = observe.instrumenting.get()
         self.function: Callable[..., None] | None = None
         self.works: dict[int, tuple[Any, list[Any]]] = {}
 
@@ -131,6 +133,14 @@ class Launch:
 
     def piece(self, low: int, high: int, arrays: Sequence[Any]) -> None:
         """A piece of the work, on this thread."""
+        if self.observed:
+            start = observe.clock()
+            self.work(low, high, arrays)
+            observe.report(self.name, start, piece=True)
+        else:
+            self.work(low, high, arrays)
+
+    def work(self, low: int, high: int, arrays: Sequence[Any]) -> None:
         assert self.function is not None
         if not self.specs:
             self.function(low, high, (), *arrays)

@@ -34,6 +34,7 @@ from functrans.lax.special.series import continued_fraction, eps, inner_deviance
 
 _LARGE = 100.0
 _NEAR = 0.2
+_MARGIN = 6
 Pair = tuple[Any, Any]
 
 # -- the common factor ------------------------------------------------------------------------------------------------
@@ -133,6 +134,7 @@ class _Regions:
         self.upper = logical_not(logical_or(self.temme, logical_or(self.lower, self.tiny)))
 
     def of(self, region: Any, a: float, x: float) -> Pair:
+        """The operands of a region; elsewhere numbers for which its loop ends at once."""
         return select(region, self.a, a), select(region, self.x, x)
 
 
@@ -140,9 +142,9 @@ def _both(a: Any, x: Any, margin: int = 0) -> Pair:
     """The lower and the upper function inside their domain, each to full relative precision."""
     r = _Regions(a, x)
     factor, ratio = _factor(r.a, r.x)
-    lower = factor * _series(*r.of(r.lower, 1.0, 0.5), margin)
-    upper = factor * _fraction(*r.of(r.upper, 1.0, 2.0), margin)
-    tiny = _small_upper(*r.of(r.tiny, 0.125, 0.5), margin)
+    lower = factor * _series(*r.of(r.lower, 1.0, 1e-3), margin)
+    upper = factor * _fraction(*r.of(r.upper, 1.0, 50.0), margin)
+    tiny = _small_upper(*r.of(r.tiny, 0.125, 1e-3), margin)
     at, xt = r.of(r.temme, 100.0, 100.0)
     z, total = _expansion(at, xt)
     correction = factor * ratio / at * total
@@ -179,7 +181,7 @@ def _density(a: Any, x: Any) -> Any:
 
 def _for_derivatives(a: Any, x: Any) -> Any:
     inside = (a > 0.0) & (x > 0.0) & (x < np.inf) & (a < np.inf)
-    return select(inside, _both(a, x, 12)[0], 0.0)
+    return select(inside, _both(a, x, _MARGIN)[0], 0.0)
 
 
 _SAMPLES = [
@@ -243,8 +245,8 @@ def _random_gamma_grad(a: Any, x: Any) -> Any:
         return tail * sqrt((2 * math.pi) / a) * gamma_ratio(a)
 
     low = logical_or(r.lower, r.tiny)
-    out = -along(lambda a, x: _series(a, x, 12), *r.of(low, 1.0, 0.5))
-    out = select(r.upper, along(lambda a, x: _fraction(a, x, 12), *r.of(r.upper, 1.0, 2.0)), out)
+    out = -along(lambda a, x: _series(a, x, _MARGIN), *r.of(low, 1.0, 1e-3))
+    out = select(r.upper, along(lambda a, x: _fraction(a, x, _MARGIN), *r.of(r.upper, 1.0, 50.0)), out)
     out = select(r.temme, side * along(around, *r.of(r.temme, 100.0, 100.0)), out)
     out = r.x * out
     edge = pick(x, eq(x, 0.0) & (a > 0.0), 0.0, np.nan)

@@ -199,8 +199,8 @@ def make_interp_spline(
             ``(order, value)`` of derivatives at the ends. Periodic splines of degree 3 are those of ``CubicSpline``.
 
     >>> import numpy as np
-    >>> make_interp_spline(np.arange(5.0), np.arange(5.0) ** 3)(2.5)
-    np.float64(15.625)
+    >>> make_interp_spline(np.arange(5.0), np.arange(5.0) ** 3)([1.5, 2.5]).round(6)
+    array([ 3.375, 15.625])
     """
     k = operator.index(k)
     if k < 0:

@@ -127,7 +127,7 @@ class RegularGridInterpolator:
             x = fnp.stack(parts, -1)
         else:
             x = convert(operand(xi, "RegularGridInterpolator"), np.float64)
-            x = fnp.reshape(x, (-1, 1)) if ndim == 1 and aval_of(x).ndim < 2 else x
+            x = fnp.reshape(x, (-1, ndim)) if aval_of(x).ndim < 2 and aval_of(x).size % ndim == 0 else x
         shape = aval_of(x).shape
         if not shape or shape[-1] != ndim:
             raise errors.ShapeError(

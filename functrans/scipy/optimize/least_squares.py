@@ -85,8 +85,8 @@ def least_squares(
     >>> import numpy as np, functrans as ft
     >>> t = np.array([0.0, 1.0, 2.0])
     >>> slope = lambda y: least_squares(lambda p: p[0] + p[1] * t - y, np.zeros(2)).x[1]
-    >>> ft.grad(slope)(np.array([1.0, 2.0, 2.5])).round(6)
-    array([-0.5,  0. ,  0.5])
+    >>> np.allclose(ft.grad(slope)(np.array([1.0, 2.0, 2.5])), [-0.5, 0.0, 0.5])
+    True
     """
     args = check_args("least_squares", args)
     if loss not in LOSSES:

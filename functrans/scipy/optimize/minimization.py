@@ -106,9 +106,8 @@ def minimize(
     ...     return np.sum((x - center) ** 2 + 0.1 * x**4)
     >>> def lowest(center):
     ...     return minimize(bowl, np.zeros(2), (center,), method="BFGS", options={"gtol": 1e-10}).x
-    >>> ft.jacobian(lowest)(np.array([1.2, 0.0])).round(6)
-    array([[0.454545, 0.      ],
-           [0.      , 1.      ]])
+    >>> ft.jacobian(lowest)(np.array([1.2, 0.3])).diagonal().round(6)
+    array([0.625   , 0.950417])
     """
     args = check_args("minimize", args)
     some = list(constraints) if isinstance(constraints, (list, tuple)) else [constraints]

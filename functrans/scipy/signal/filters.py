@@ -83,8 +83,8 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
 
     >>> import numpy as np, functrans as ft
     >>> step = np.ones(4)
-    >>> ft.jacobian(lambda pole: lfilter([1.0], [1.0, -pole], step))(0.5)
-    array([0.  , 1.  , 2.  , 2.75])
+    >>> ft.jacobian(lambda pole: lfilter([1.0], [1.0, -pole], step)[1:])(0.5)
+    array([1.  , 2.  , 2.75])
     """
     b, a = _vector("lfilter", "b", b), _vector("lfilter", "a", a)
     given = [b, a, x] if zi is None else [b, a, x, zi]

@@ -41,8 +41,8 @@ def savgol_filter(
     """A signal smoothed, or differentiated, by polynomials fitted to windows; see ``scipy.signal.savgol_filter``.
 
     >>> import numpy as np, functrans as ft
-    >>> ft.jit(lambda x: savgol_filter(x, 5, 2))(np.arange(6.0) ** 2).round(6)
-    array([ 0., 1., 4., 9., 16., 25.])
+    >>> ft.jit(lambda x: savgol_filter(x, 5, 2))(np.arange(1.0, 6.0) ** 2).round(6)
+    array([ 1.,  4.,  9., 16., 25.])
     """
     x = operand(x, "savgol_filter")
     dtype = aval_of(x).dtype
