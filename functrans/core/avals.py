@@ -30,7 +30,7 @@ class ShapedArray:
     Attributes:
         shape: a tuple of ints; a leading extent may be a ``SizeVar``.
         dtype: a NumPy dtype in native byte order.
-        floating: whether it is a strong float or complex value.
+        floating: whether it is a strong float or complex value of one of NumPy's own dtypes.
         box: ``"python"`` for Python scalars, ``"numpy"`` for NumPy scalars, ``"array"`` for arrays. Only a 0-d
             value has a choice.
 
@@ -44,7 +44,7 @@ class ShapedArray:
         self.shape = shape
         self.dtype = dtype
         self.box: Box = box if shape == () else "array"
-        self.floating = dtypes.kind(dtype) in "fc" and self.box != "python"
+        self.floating = dtype.kind in "fc" and self.box != "python" and not dtypes.is_extended(dtype)
         self._hash = hash((shape, dtype, self.box))
 
     @property

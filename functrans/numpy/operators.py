@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from functrans import errors, lax
+from functrans.core.dtypes import is_extended
 from functrans.core.structural import rebox
 from functrans.core.trace import ArrayOperators, Tracer, is_array
 from functrans.numpy import dispatch
@@ -74,8 +75,8 @@ def _pow(self: Any, exponent: Any, modulo: None = None) -> Any:
         if exponent._trace.concrete(exponent) is None:
             exponent = exponent.__index__()
     if type(exponent) in (int, float):
-        kind = self.aval.dtype.kind
-        if kind in "fc" or (kind in "iu" and type(exponent) is int and exponent >= 0):
+        kind = "" if is_extended(self.aval.dtype) else self.aval.dtype.kind
+        if kind in ("f", "c") or (kind in ("i", "u") and type(exponent) is int and exponent >= 0):
             out = lax.scalar_pow(self, exponent)
             return rebox(out, "python") if self.aval.box == "python" else out
         if self.aval.box == "python" and kind == "i" and type(exponent) is int:

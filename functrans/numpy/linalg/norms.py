@@ -25,7 +25,8 @@ from functrans.numpy.reductions import squared_magnitude
 def _inexact(name: str, x: Any) -> Any:
     x = operand(x, name)
     dtype = aval_of(x).dtype
-    return convert(x, dtype if dtypes.is_inexact(dtype) else np.float64)
+    # NumPy takes the dtypes of ml_dtypes for integers here.
+    return convert(x, dtype if dtypes.is_inexact(dtype) and not dtypes.is_extended(dtype) else np.float64)
 
 
 def _total(x: Any, axes: tuple[int, ...], keepdims: bool = False) -> Any:

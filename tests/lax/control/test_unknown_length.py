@@ -248,3 +248,26 @@ def test_dtypes_of_gradients() -> None:
         assert ft.grad(f)(x).dtype == dtype and ft.jit(ft.grad(f))(x).dtype == dtype
     z = np.array([0.5 + 0.2j, 1.0 - 0.3j])
     check_grads(lambda z: lax.while_loop(lambda s: s[1] < 3, lambda s: (s[0] * s[0] * z, s[1] + 1), (z, 0))[0], (z,), 2)
+
+
+def test_what_a_loop_in_a_loop_does_besides_is_done_once() -> None:
+    """The inner loop runs a second time in reverse mode, and prints nothing then."""
+    seen: list[float] = []
+
+    def inner(c: Any) -> Any:
+        def step(s: Any) -> Any:
+            ft.debug.callback(lambda k: seen.append(int(k)), s[1])
+            return np.sin(s[0]), s[1] + 1
+
+        return lax.while_loop(lambda s: s[1] < 2, step, (c, 0))[0]
+
+    def f(x: Any) -> Any:
+        return lax.scan(lambda c, t: (inner(c) * t, None), x, np.array([1.0, 2.0]))[0]
+
+    def expected(x: Any) -> Any:
+        return 2.0 * np.sin(np.sin(np.sin(np.sin(x))))
+
+    for wrap in (lambda g: g, ft.jit):
+        seen.clear()
+        assert wrap(ft.grad(f))(0.5) == pytest.approx(ft.grad(expected)(0.5))
+        assert seen == [0, 1, 0, 1]
