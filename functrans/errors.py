@@ -522,6 +522,24 @@ class MissingBackendError(FunctransError, ImportError):
     """
 
 
+class MissingExtraError(FunctransError, ImportError):
+    """Something comes from an optional package that is not installed.
+
+    Fails::
+
+        import sys
+        from unittest import mock
+
+        with mock.patch.dict(sys.modules, {"ml_dtypes": None}):  # as if it were not installed
+            ft.numpy.bfloat16
+
+    Mended::
+
+        # after pip install functrans[dtypes]
+        assert np.ones(2, ft.numpy.bfloat16).itemsize == 2
+    """
+
+
 class JaxprError(FunctransError, ValueError):
     """A jaxpr is not well formed, or its text cannot be read.
 

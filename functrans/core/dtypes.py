@@ -31,17 +31,16 @@ _SHORT = {
     "complex64": "c64",
     "complex128": "c128",
     "clongdouble": "c160",
-    "bfloat16": "bf16",
-    "float8_e4m3fn": "f8_e4m3fn",
-    "float8_e5m2": "f8_e5m2",
-    "float8_e4m3fnuz": "f8_e4m3fnuz",
-    "float8_e5m2fnuz": "f8_e5m2fnuz",
-    "float8_e4m3b11fnuz": "f8_e4m3b11fnuz",
 }
+EXTENDED = (
+    "bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
+    "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn",
+)  # fmt: skip
+"""The names of the floats of ml_dtypes."""
+_SHORT.update({name: name.replace("bfloat", "bf").replace("float", "f") for name in EXTENDED})
 _LONG_DOUBLE = np.dtype(np.longdouble).num
 _COMPLEX_LONG_DOUBLE = np.dtype(np.clongdouble).num
 _LONG = {short: name for name, short in _SHORT.items()}
-_EXTENDED_FLOATS = ("bfloat16", "float8")
 
 PYTHON_SCALARS: dict[type, DType] = {
     bool: np.dtype(bool),
@@ -70,13 +69,24 @@ def from_short_name(name: str) -> DType:
     if name == "float0":
         return float0
     long = _LONG[name]
+    return np.dtype(extended_type(long)) if long in EXTENDED else np.dtype(long)
+
+
+def extended_type(name: str) -> Any:
+    """The scalar type of a dtype of ml_dtypes, by name.
+
+    Raises:
+        MissingExtraError: ml_dtypes is not installed, or has no such dtype.
+    """
     try:
-        return np.dtype(long)
-    except TypeError:
         import ml_dtypes
 
-        extended: DType = np.dtype(getattr(ml_dtypes, long))
-        return extended
+        return getattr(ml_dtypes, name)
+    except (ImportError, AttributeError):
+        raise errors.MissingExtraError(
+            f"the dtype {name} comes from the package ml_dtypes, which is not installed, or not in a version that has "
+            f"it. Install it with `pip install functrans[dtypes]`"
+        ) from None
 
 
 @lru_cache(maxsize=256)
@@ -97,9 +107,7 @@ def canonical(dtype: DType) -> DType:
 @lru_cache(maxsize=256)
 def kind(dtype: DType) -> str:
     """``b i u f c``, with the extended floats of ml_dtypes counted as ``f``; ``V`` for float0."""
-    if dtype.kind == "V" and dtype.name.startswith(_EXTENDED_FLOATS):
-        return "f"
-    return dtype.kind
+    return "f" if dtype.name in EXTENDED else dtype.kind
 
 
 def is_extended(dtype: DType) -> bool:

@@ -27,6 +27,7 @@ from functrans.core.trace import reset_trace, set_trace
 from functrans.interpreters.batch import batch_jaxpr
 from functrans.lax.contraction import dot_general_p, free_axes
 from functrans.lax.control.cond import cond_p
+from functrans.lax.control.custom_batch import custom_vmap_p
 from functrans.lax.control.custom_linear import linear_call_p
 from functrans.lax.control.custom_rules import custom_linear_p
 from functrans.lax.control.loop import while_p
@@ -454,6 +455,12 @@ def _custom_linear(eqn: Eqn, patterns: Sequence[Pattern], values: Values) -> lis
     return _call(jaxpr, patterns)
 
 
+def _custom_vmap(eqn: Eqn, patterns: Sequence[Pattern], values: Values) -> list[Pattern]:
+    """A function with a batching rule of the user's, as it is for one example."""
+    staged, consts = eqn.params["rule"].staged([a.aval for a in eqn.inputs])
+    return _call(staged.jaxpr, [*[None] * len(consts), *patterns])
+
+
 def _linear_call(eqn: Eqn, patterns: Sequence[Pattern], values: Values) -> list[Pattern]:
     a, b, _ = eqn.params["sizes"]
     return _call(eqn.params["forward"], [*patterns[:a], *patterns[a + b :]])
@@ -475,6 +482,7 @@ _RULES: dict[Primitive, Callable[[Eqn, Sequence[Pattern], Values], list[Pattern]
     while_p: _while,
     cond_p: _cond,
     custom_linear_p: _custom_linear,
+    custom_vmap_p: _custom_vmap,
     linear_call_p: _linear_call,
 }
 

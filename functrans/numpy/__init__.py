@@ -90,6 +90,7 @@ from numpy import ulonglong as ulonglong
 from numpy import unsignedinteger as unsignedinteger
 from numpy import ushort as ushort
 
+from functrans.core import dtypes as _dtypes
 from functrans.numpy import dispatch as _dispatch
 from functrans.numpy import operators as _operators
 from functrans.numpy import ufuncs as _ufuncs
@@ -463,4 +464,6 @@ if _TYPE_CHECKING:
 def __getattr__(name: str) -> _Any:
     if name in ("fft", "linalg"):
         return _importlib.import_module(f"functrans.numpy.{name}")
+    if name in _dtypes.EXTENDED:
+        return _dtypes.extended_type(name)
     raise AttributeError(f"module 'functrans.numpy' has no attribute {name!r}")

@@ -72,6 +72,9 @@ class Product:
                 f"functrans.numpy.moveaxis first"
             )
         x, y = promoted(self.__name__, x1, x2)
+        if dtype is None and dtypes.is_extended(aval_of(x).dtype):
+            # NumPy has no loops for the dtypes of ml_dtypes, and takes that of single precision.
+            dtype = np.float32
         if dtype is not None:
             x, y = convert(x, dtype), convert(y, dtype)
         if self.along and axis != -1:

@@ -53,6 +53,21 @@ class TestBothKinds:
         np.testing.assert_allclose(ft.jacfwd(ft.grad(f))(0.5), -3 * np.sin(0.5))
         np.testing.assert_allclose(ft.grad(ft.jacfwd(f))(0.5), -2 * np.sin(0.5))
 
+    def test_where_a_reverse_rule_has_no_transpose_the_forward_rule_serves(self) -> None:
+        def bwd(x: Any, ct: Any) -> Any:
+            # Linear, and computed in a way that is not: it cannot be transposed.
+            scale = ft.lax.while_loop(lambda s: s < np.abs(ct), lambda s: 2 * s, np.float64(1e-3))
+            return (np.cos(x) * (ct / scale) * scale,)
+
+        f = ft.custom_vjp(np.sin)
+        f.defvjp(lambda x: (np.sin(x), x), bwd)
+        np.testing.assert_allclose(ft.grad(f)(0.5), np.cos(0.5))
+        with pytest.raises(errors.CustomRuleError, match=r"has none: .*a forward rule too, with defjvp"):
+            ft.linearize(f, 0.5)[1](1.0)
+        f.defjvp(lambda p, t: (np.sin(p[0]), np.cos(p[0]) * t[0]))
+        np.testing.assert_allclose(ft.linearize(f, 0.5)[1](1.0), np.cos(0.5))
+        np.testing.assert_allclose(ft.jvp(f, (0.5,), (1.0,))[1], np.cos(0.5))
+
 
 class TestSymbolicZeros:
     def test_the_forward_rule_is_told_what_is_differentiated(self) -> None:

@@ -185,7 +185,8 @@ def _linearize(
         avals = tuple(aval_of(p) for p in primals)
         out_avals = tuple(aval_of(o) for o in outs)
         bwd = Backward(rules.name, rules.bwd, tuple(live), avals, out_avals, len(residuals))
-        return outs, [dtypes.is_inexact(a.dtype) for a in out_avals], PullLinear(bwd, residuals)
+        forward = None if rules.jvp is None else _Forward(rules.jvp, primals, live)
+        return outs, [dtypes.is_inexact(a.dtype) for a in out_avals], PullLinear(bwd, residuals, forward)
     if rules.jvp is None:
         _jvp(primals, [Zero(aval_of(p).tangent()) for p in primals], rules=rules)
     trace = PartialTrace(current_trace(), rules.name)
@@ -264,23 +265,50 @@ class Backward:
 
         jaxpr = stage(pulled, avals, self.name)
         given = [tangents[i] for i in dense]
-        found = backward_pass(jaxpr, [Undefined(a) for a in avals], given)
+        try:
+            found = backward_pass(jaxpr, [Undefined(a) for a in avals], given)
+        except errors.FunctransError as error:
+            raise errors.CustomRuleError(
+                f"forward mode needs the transpose of the reverse rule of {self.name}, and that has none: {error}. Give "
+                f"{self.name} a forward rule too, with defjvp"
+            ) from error
         return [instantiate(Zero(a)) if t is None else t for t, a in zip(found, self.out_tangents, strict=True)]
 
     def __repr__(self) -> str:
         return f"<reverse rule of {self.name}>"
 
 
-class PullLinear(CustomLinear):
-    """A linear map given by a reverse rule and its residuals."""
+class _Forward:
+    """A forward rule at a point."""
 
-    def __init__(self, bwd: Backward, residuals: Sequence[Any]) -> None:
+    def __init__(self, rule: Callable[..., Any], primals: Sequence[Any], live: Sequence[bool]) -> None:
+        self.rule = rule
+        self.primals = primals
+        self.live = live
+
+    def __call__(self, tangents: Sequence[Any]) -> list[Any]:
+        given = iter(tangents)
+        full = [next(given) if a else zero_of(p) for a, p in zip(self.live, self.primals, strict=True)]
+        outs, found = self.rule(self.primals, full)
+        return [instantiate(t) for o, t in zip(outs, found, strict=True) if dtypes.is_inexact(aval_of(o).dtype)]
+
+
+class PullLinear(CustomLinear):
+    """A linear map given by a reverse rule and its residuals; ``forward`` serves where that has no transpose."""
+
+    def __init__(self, bwd: Backward, residuals: Sequence[Any], forward: _Forward | None = None) -> None:
         self.bwd = bwd
         self.kept = residuals
         self.in_avals = bwd.in_tangents
+        self.other = forward
 
     def push(self, residuals: Sequence[Any], tangents: Sequence[Any], direct: bool) -> list[Any]:
-        return self.bwd.forward(self.kept, tangents)
+        try:
+            return self.bwd.forward(self.kept, tangents)
+        except errors.CustomRuleError:
+            if self.other is None:
+                raise
+            return self.other(tangents)
 
     def pull(self, residuals: Sequence[Any], cotangents: Sequence[Any], direct: bool) -> Sequence[Any]:
         return self.bwd(self.kept, cotangents)
