@@ -36,6 +36,8 @@ BARS = (
     Bar("eager_grad/rosenbrock_1000", "autograd"),
     Bar("eager_grad/rosenbrock_1000", "torch"),
     Bar("dispatch/chain_10", "numpy", slack=5e-6),
+    Bar("eager_numpy/small_20", "numpy", slack=60e-6),
+    Bar("eager_numpy/large_20", "numpy", slack=60e-6),
     Bar("compile/unrolled_2000", "jax"),
     Bar("eager_loop/scan_1000", "numpy"),
     Bar("eager_loop/while", "numpy"),

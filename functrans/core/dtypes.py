@@ -122,7 +122,7 @@ def finfo(dtype: DType) -> Any:
         return np.finfo(dtype)
     import ml_dtypes
 
-    return ml_dtypes.finfo(dtype)
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
 
 
 def is_inexact(dtype: DType) -> bool:

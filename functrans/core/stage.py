@@ -9,6 +9,7 @@ import numpy as np
 
 from functrans import errors
 from functrans.core.avals import ShapedArray
+from functrans.core.evaluate import extent_of
 from functrans.core.jaxpr import (
     Atom,
     Eqn,
@@ -210,9 +211,22 @@ class PartialTrace(JaxprTrace):
                 values.update(zip(eqn.outs, result if eqn.prim.multiple else [result], strict=True))
         finally:
             reset_trace(token)
+
+        def extent(size: SizeVar) -> Any:
+            """A size as it is known by now."""
+            found = extent_of(values[size]) if size in values else size
+            return self.size(found) if isinstance(found, SizeVar) else found
+
         for eqn in parts.unknown:
             inputs = tuple([self.atom(values[a]) if a in values else a for a in eqn.inputs])
-            self.eqns.append(eqn._replace(inputs=inputs, effects=effects_of(eqn.prim, eqn.params)))
+            for out in eqn.outs:
+                if type(out) is SizeVar:
+                    self._own(out)
+            for out in eqn.outs:
+                if type(out) is Var:
+                    out.aval = resize(out.aval, extent)
+            params = resize_params(eqn.params, extent)
+            self.eqns.append(eqn._replace(inputs=inputs, params=params, effects=effects_of(eqn.prim, params)))
         return [values[v] if v in values else Tracer(self, v.aval, v) for v in outs]
 
 

@@ -267,10 +267,11 @@ class Backward:
         given = [tangents[i] for i in dense]
         try:
             found = backward_pass(jaxpr, [Undefined(a) for a in avals], given)
-        except errors.FunctransError as error:
+        except Exception as error:
+            # What is not linear fails wherever its first operation meets an operand without a value.
             raise errors.CustomRuleError(
-                f"forward mode needs the transpose of the reverse rule of {self.name}, and that has none: {error}. Give "
-                f"{self.name} a forward rule too, with defjvp"
+                f"forward mode needs the transpose of the reverse rule of {self.name}, and that has none: {error}. "
+                f"Give {self.name} a forward rule too, with defjvp"
             ) from error
         return [instantiate(Zero(a)) if t is None else t for t, a in zip(found, self.out_tangents, strict=True)]
 

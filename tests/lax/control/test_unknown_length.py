@@ -271,3 +271,15 @@ def test_what_a_loop_in_a_loop_does_besides_is_done_once() -> None:
         seen.clear()
         assert wrap(ft.grad(f))(0.5) == pytest.approx(ft.grad(expected)(0.5))
         assert seen == [0, 1, 0, 1]
+
+
+def test_in_the_rule_of_a_custom_jvp() -> None:
+    """A rule's linear part is recorded after the loop has run, so that its length is known by then."""
+    f = ft.custom_jvp(lambda x: newton(lax.while_loop, x)["x"])
+    f.defjvp(lambda primals, tangents: ft.jvp(lambda x: newton(lax.while_loop, x)["x"], primals, tangents))
+    for wrap in (lambda g: g, ft.jit):
+        assert wrap(ft.grad(f))(4.0) == pytest.approx(0.25)
+        assert wrap(ft.grad(ft.grad(f)))(4.0) == pytest.approx(-1 / 32)
+        many = np.array([4.0, 9.0, 1e4])
+        np.testing.assert_allclose(wrap(ft.vmap(ft.grad(f)))(many), 0.5 / np.sqrt(many), rtol=1e-9)
+        np.testing.assert_allclose(wrap(ft.grad(lambda m: np.sum(ft.vmap(f)(m))))(many), 0.5 / np.sqrt(many), rtol=1e-9)
