@@ -57,7 +57,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
         PACKAGE: _PUBLIC | {FACADE},  # __init__.py itself
     }.items()
 }
-DYNAMIC = {PACKAGE, "util", "backends", "scipy", TESTING}
+DYNAMIC = {PACKAGE, "util", "lax", "numpy", "backends", "scipy", TESTING}
 
 Place = Literal["module", "function", "typing"]
 

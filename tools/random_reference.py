@@ -1,15 +1,16 @@
-"""Writes the reference figures of the samplers: ``tests/random/reference.npz``.
+"""Writes the reference figures of samplers, initializers and images: one ``.npz`` beside each table of cases.
 
     python tools/random_reference.py [--seeds N [--only TEXT]]
 
 They come from JAX in its 64-bit mode, which has to be installed for this alone. With ``--seeds`` nothing is written:
-the samplers of this package are compared with it for the seeds 0 to N - 1, and each case that differs is printed with
-the largest difference met, in units of rounding.
+this package is compared with it for the seeds 0 to N - 1, and each case that differs is printed with the largest
+difference met, as a multiple of its tolerance.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,47 +18,62 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-REFERENCE = ROOT / "tests" / "random" / "reference.npz"
-sys.path.insert(0, str(ROOT))
+TABLES = {
+    # The table of cases, the module that its calls take, and where the figures stand.
+    "tests.random.cases": ("random", ROOT / "tests" / "random" / "reference.npz"),
+    "tests.nn.initializer_cases": ("nn.initializers", ROOT / "tests" / "nn" / "initializers.npz"),
+    "tests.image.cases": ("image", ROOT / "tests" / "image" / "reference.npz"),
+}
 
 
-def reference() -> Any:
-    """The samplers that the figures come from."""
-    import jax
+def module(library: str, name: str) -> Any:
+    """A module of the reference or of this package."""
+    return importlib.import_module(f"{library}.{name}")
 
-    jax.config.update("jax_enable_x64", True)
-    return jax.random
+
+def setup() -> None:
+    """Both libraries as they are compared."""
+    sys.path.insert(0, str(ROOT))
+    importlib.import_module("jax").config.update("jax_enable_x64", True)
 
 
 def write() -> None:
-    from tests.random.cases import CASES, SEEDS
-
-    samplers = reference()
-    figures = {}
-    for name, case in CASES.items():
-        for i, seed in enumerate(SEEDS):
-            figures[f"{name}/{i}"] = np.asarray(case.call(samplers, samplers.key(seed)))
-    np.savez_compressed(REFERENCE, **figures)
-    print(f"{len(figures)} figures, {REFERENCE.stat().st_size} bytes")
+    seeds = importlib.import_module("tests.random.cases").SEEDS
+    key = module("jax", "random").key
+    for table, (name, path) in TABLES.items():
+        cases, theirs = importlib.import_module(table).CASES, module("jax", name)
+        number = 1 if name == "image" else 2 if name == "nn.initializers" else len(seeds)
+        figures = {
+            f"{label}/{i}": np.asarray(case.call(theirs, key(seed)))
+            for label, case in cases.items()
+            for i, seed in enumerate(seeds[:number])
+        }
+        np.savez_compressed(path, **figures)
+        print(f"{path.relative_to(ROOT)}: {len(figures)} figures, {path.stat().st_size} bytes")
 
 
 def compare(seeds: int, only: str) -> int:
-    import functrans as ft
-    from tests.random.cases import CASES
-
-    samplers = reference()
-    failures = 0
-    chosen = {name: case for name, case in CASES.items() if only in name}
-    for name, case in chosen.items():
-        worst = 0.0
-        for seed in range(seeds):
-            ours = np.asarray(case.call(ft.random, ft.random.key(seed)))
-            theirs = np.asarray(case.call(samplers, samplers.key(seed)))
-            worst = max(worst, excess(ours, theirs, case.rtol, case.atol))
-        if worst > 1:
-            failures += 1
-            print(f"{name}: {worst:.3g} times the tolerance", flush=True)
-    print(f"{len(chosen)} cases, {seeds} seeds: {failures} differ")
+    keys = module("jax", "random").key, module("functrans", "random").key
+    failures = total = 0
+    for table, (name, _) in TABLES.items():
+        theirs, ours = module("jax", name), module("functrans", name)
+        for label, case in importlib.import_module(table).CASES.items():
+            if only not in label:
+                continue
+            worst = max(
+                excess(
+                    np.asarray(case.call(ours, keys[1](seed))),
+                    np.asarray(case.call(theirs, keys[0](seed))),
+                    case.rtol,
+                    case.atol,
+                )
+                for seed in range(1 if name == "image" else seeds)
+            )
+            total += 1
+            if worst > 1:
+                failures += 1
+                print(f"{label}: {worst:.3g} times the tolerance", flush=True)
+    print(f"{total} cases, {seeds} seeds: {failures} differ")
     return failures
 
 
@@ -77,10 +93,12 @@ def excess(ours: Any, theirs: Any, rtol: float, atol: float) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=0, help="compare with the reference in place of writing")
     parser.add_argument("--only", default="", help="the cases whose name has this in it")
     options = parser.parse_args(arguments)
+    setup()
     if options.seeds:
         return 1 if compare(options.seeds, options.only) else 0
     write()

@@ -8,7 +8,8 @@ from its JVP, whose program ``J(x, dx)`` says all there is to know:
 - else ``y(t) = f(x(t))`` solves ``y' = J(x(t), x'(t))``: the series of the right hand side, to one order less, gives
   that of ``y``. ``J`` consists of operations of its own, down to some with a recurrence in their ``jet`` slot.
 
-So every operation with a JVP has its series, at a cost polynomial in the order.
+So every operation with a JVP has its series, at a cost polynomial in the order; unless its derivative needs two new
+operations of its kind at every order, as that of a Bessel function does, where a recurrence would be the mend.
 
 Source: A. Griewank and A. Walther, Evaluating Derivatives (2nd edition, 2008), chapter 13.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from functrans.core.dtypes import is_extended
 from functrans.core.jaxpr import Eqn, Jaxpr, rename
 from functrans.core.primitive import Trait
 from functrans.core.stage import stage
@@ -40,7 +41,8 @@ class Decompose(Pass):
             eqn = with_bodies(rewriter.inputs(old), self.run)
             rewriter.changed = rewriter.changed or eqn is not old
             prim = eqn.prim
-            if prim.decompose is None or Trait.COMPOUND not in prim.traits:
+            if prim.decompose is None or Trait.COMPOUND not in prim.traits or is_extended(eqn.outs[0].aval.dtype):
+                # Of the floats of ml_dtypes the parts would be rounded, each more coarsely than the whole.
                 rewriter.keep(eqn)
                 continue
             body = _parts_of(eqn)

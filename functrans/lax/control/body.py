@@ -20,7 +20,7 @@ from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Jaxpr, Var, used_inputs
 from functrans.core.stage import JaxprTrace
 from functrans.core.trace import Tracer, aval_of, current_trace, is_array, reset_trace, set_trace
-from functrans.core.tree import describe_mismatch, tree_flatten, tree_flatten_with_path
+from functrans.core.tree import describe_mismatch, tree_flatten, tree_flatten_with_path, tree_structure
 from functrans.core.tree_paths import keystr
 from functrans.core.treedef import PyTreeDef
 from functrans.interpreters.batch import named_axes
@@ -182,11 +182,15 @@ class Traced(NamedTuple):
 
 
 class Body(NamedTuple):
-    """A body for one call: its jaxpr, and the operands that come before the user's own."""
+    """A body for one call: its jaxpr, and the operands that come before the user's own.
+
+    ``traced`` is what it was found by, None where it serves this call alone.
+    """
 
     jaxpr: Jaxpr
     consts: tuple[Any, ...]
     out_tree: PyTreeDef
+    traced: Traced | None = None
 
     @property
     def out_avals(self) -> tuple[ShapedArray, ...]:
@@ -211,16 +215,17 @@ def body_of(
     for entry in known or ():
         arrays = entry.captures(captured)
         if arrays is not None:
-            return Body(entry.jaxpr, (*entry.consts, *arrays), entry.out_tree)
+            return Body(entry.jaxpr, (*entry.consts, *arrays), entry.out_tree, entry)
     traced = _trace(where, f, captured, treedef, avals, True) or _trace(where, f, captured, treedef, avals, False)
     assert traced is not None
-    if not traced.decided and not any(isinstance(c, Tracer) for c in traced.consts):
+    lasting = not traced.decided and not any(isinstance(c, Tracer) for c in traced.consts)
+    if lasting:
         kept = _bodies.put(key, [])
         kept.insert(0, traced)
         del kept[_KEPT:]
     arrays = traced.captures(captured)
     assert arrays is not None
-    return Body(traced.jaxpr, (*traced.consts, *arrays), traced.out_tree)
+    return Body(traced.jaxpr, (*traced.consts, *arrays), traced.out_tree, traced if lasting else None)
 
 
 def _trace(
@@ -387,31 +392,37 @@ def settle(
         rest: further arguments of ``f``, a tuple, with leaves of types ``rest_avals``.
         split: gives the structure of the carry, whose leaves come first, in that of the result.
     """
-    leaves, tree = tree_flatten(carry)
-    treedef = tree_flatten((carry, *rest))[1]
+    leaves, treedef = tree_flatten((carry, *rest))
     captured = Captured(f)
-    first = tuple([aval_of(x) for x in leaves])
-    n = len(leaves)
-    key = (captured.key, treedef, first, tuple(rest_avals))
-    # Where the types came to rest the last time they most likely do again.
-    known = _rests.get(key)
-    avals = known or first
+    n = len(leaves) - len(rest_avals)
+    first = tuple([aval_of(x) for x in leaves[:n]])
+    key = (captured.key, treedef, first, tuple(rest_avals), trace_settings(), named_axes())
+    known = _settled.get(key)
+    for traced, settled in known or ():
+        arrays = traced.captures(captured)
+        if arrays is not None:
+            return Settled(settled.jaxpr, (*traced.consts, *arrays), settled.carry, settled.out_tree)
+    tree = tree_structure(carry)
+    avals = first
     for turn in count():
         body = body_of(where, f, treedef, (*avals, *rest_avals), captured)
         check_carry_tree(where, label, tree, split(body.out_tree))
-        outs = body.out_avals[:n]
-        if outs == avals:
-            break
         new = tuple(
-            [carried(where, label, carry, a, o, i, turn > 2) for i, (a, o) in enumerate(zip(avals, outs, strict=True))]
+            [
+                carried(where, label, carry, a, o, i, turn > 2)
+                for i, (a, o) in enumerate(zip(avals, body.out_avals[:n], strict=True))
+            ]
         )
         if new == avals:
             break
         avals = new
-    if avals is not first and avals is not known:
-        _rests.put(key, avals)
     jaxpr = results_fitted(body.jaxpr, (*avals, *body.out_avals[n:]))
-    return Settled(jaxpr, body.consts, avals, body.out_tree)
+    settled = Settled(jaxpr, body.consts, avals, body.out_tree)
+    if body.traced is not None:
+        kept = _settled.put(key, [])
+        kept.insert(0, (body.traced, settled._replace(consts=())))
+        del kept[_KEPT:]
+    return settled
 
 
-_rests: Bounded[tuple[ShapedArray, ...]] = Bounded(512)
+_settled: Bounded[list[tuple[Traced, Settled]]] = Bounded(512)
