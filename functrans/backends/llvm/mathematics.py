@@ -410,9 +410,12 @@ def _quadrants(b: Builder, x: V) -> tuple[V, V, V]:
     n = b.call("rint", b.mul(x, b.like(2 / math.pi, x)))
     minus = b.neg(n)
     first = b.muladd(minus, b.like(_HALF_PI[0], x), x)
-    high = b.muladd(minus, b.like(_HALF_PI[1], x), first)
-    low = b.muladd(minus, b.like(_HALF_PI[1], x), b.sub(first, high))
-    low = b.muladd(minus, b.like(_HALF_PI[2], x), low)
+    middle = b.mul(minus, b.like(_HALF_PI[1], x))
+    rest = b.muladd(minus, b.like(_HALF_PI[1], x), b.neg(middle))
+    high = b.add(first, middle)
+    other = b.sub(high, first)
+    error = b.add(b.sub(first, b.sub(high, other)), b.sub(middle, other))
+    low = b.muladd(minus, b.like(_HALF_PI[2], x), b.add(error, rest))
     near = b.compare("olt", a, b.like(0.5, x))
     high, low = b.select(near, x, high), b.select(near, b.like(0.0, x), low)
     q = _bits(b, b.add(n, b.like(6755399441055744.0, n)))
@@ -449,7 +452,7 @@ def _sine_and_cosine(b: Builder, x: V, y: V) -> tuple[V, V]:
 
 def _short_sine_and_cosine(b: Builder, x: V, y: V) -> tuple[V, V]:
     z = b.mul(x, x)
-    sine = b.muladd(b.mul(z, x), polynomial(b, z, _SINE_SHORT), x)
+    sine = b.mul(x, b.muladd(z, polynomial(b, z, _SINE_SHORT), b.like(1.0, x)))
     return sine, b.muladd(z, polynomial(b, z, _COSINE_SHORT), b.like(1.0, x))
 
 
