@@ -25,7 +25,6 @@ from functrans.api.checkpoint import remat as remat
 from functrans.api.custom import custom_gradient as custom_gradient
 from functrans.api.custom import custom_jvp as custom_jvp
 from functrans.api.custom import custom_vjp as custom_vjp
-from functrans.api.custom_batching import custom_vmap as custom_vmap
 from functrans.api.debugging import check_tracer_leaks as check_tracer_leaks
 from functrans.api.debugging import checking_leaks as checking_leaks
 from functrans.api.debugging import debug_infs as debug_infs
@@ -55,7 +54,6 @@ from functrans.api.jacobian import hvp as hvp
 from functrans.api.jacobian import jacfwd as jacfwd
 from functrans.api.jacobian import jacobian as jacobian
 from functrans.api.jacobian import jacrev as jacrev
-from functrans.api.jet import jet as jet
 from functrans.api.jit import jit as jit
 from functrans.api.linear import jvp as jvp
 from functrans.api.linear import linear_transpose as linear_transpose
@@ -92,6 +90,8 @@ if TYPE_CHECKING:
     from functrans import scipy as scipy
     from functrans import solvers as solvers
     from functrans import test_util as test_util
+    from functrans.api.custom_batching import custom_vmap as custom_vmap
+    from functrans.api.jet import jet as jet
     from functrans.profiling import profile as profile
     from functrans.visualization import visualize as visualize
 
@@ -103,7 +103,12 @@ _LAZY = (
 )  # fmt: skip
 
 
-_LAZY_FUNCTIONS = {"profile": "functrans.profiling", "visualize": "functrans.visualization"}
+_LAZY_FUNCTIONS = {
+    "custom_vmap": "functrans.api.custom_batching",
+    "jet": "functrans.api.jet",
+    "profile": "functrans.profiling",
+    "visualize": "functrans.visualization",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from functrans.core.jaxpr import Jaxpr
 from functrans.kernel.cost import Cost, Memory
+from functrans.kernel.waves import Node
 from functrans.util.cache import WeakMemo
 
 Executable = Callable[..., Sequence[Any]]
@@ -47,6 +48,10 @@ class Backend:
 
     def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
         """The text of a stage of compilation."""
+        raise NotImplementedError
+
+    def nodes(self, jaxpr: Jaxpr) -> Sequence[Node]:
+        """A jaxpr that has been through the passes as kernels and calls, in order of execution."""
         raise NotImplementedError
 
     def cost(self, jaxpr: Jaxpr) -> Cost:

@@ -80,7 +80,7 @@ class HostSource(PythonSource):
 
     def _emit_node(self, i: int, eqn: Any) -> None:
         if isinstance(eqn, Kernel):
-            dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if self._dies(a, i)]
+            dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if isinstance(a, Var) and self._dies(a, i)]
             self.emit_kernel(eqn)
             self._drop(dead, eqn.outs)
             for var in dict.fromkeys(eqn.inputs):
@@ -91,7 +91,7 @@ class HostSource(PythonSource):
             return
         over = self._over(i, eqn)
         if over is None:
-            dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if self._dies(a, i)]
+            dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if isinstance(a, Var) and self._dies(a, i)]
             super()._emit(i, eqn)
             self._drop(dead, eqn.outs)
             return
@@ -103,10 +103,11 @@ class HostSource(PythonSource):
         for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var) and a is not over):
             self._release(var, i)
 
-    def _dies(self, atom: Atom, i: int) -> bool:
+    def _dies(self, atom: Var, i: int) -> bool:
         """Whether a large array that the program made is read here for the last time."""
-        known = isinstance(atom, Var) and self._last_use.get(atom) == i and atom not in self.inputs_of
-        return known and nbytes([atom]) >= _DROPPED_AT_ONCE and not self.names[atom].startswith("b")
+        if self._last_use.get(atom) != i or atom in self.inputs_of:
+            return False
+        return nbytes([atom]) >= _DROPPED_AT_ONCE and not self.names[atom].startswith("b")
 
     def _drop(self, names: Sequence[str], outs: Sequence[Var]) -> None:
         """Give the memory of dead arrays back at once, unless their names have taken up something new."""

@@ -139,7 +139,7 @@ def memory_of(jaxpr: Jaxpr, made: Plan, scratch: int) -> Memory:
         most = max(most, sum(n for v, n in live.items() if v not in results_of))
         for v in [v for v in live if made.last.get(v, i) <= i]:
             del live[v]
-    copies = sum(nbytes([v]) for v in jaxpr.outvars if isinstance(v, Var) and v not in live)
+    copies = sum(nbytes([out]) for out in jaxpr.outvars if isinstance(out, Var) and out not in live)
     peak = max(peak, sum(live.values()) + copies)
     return Memory(
         nbytes((*jaxpr.invars, *jaxpr.constvars)),

@@ -341,7 +341,7 @@ def broadcast_operands(context: Context, eqn: Eqn) -> Atom | None:
         if dims != tuple(range(n - len(dims), n)):
             continue
         # NumPy raises everything to one power by other means than each element to its own.
-        if Trait.COSTLY in eqn.prim.traits or (eqn.prim.name.endswith("pow") and not source.aval.shape):
+        if Trait.COSTLY in eqn.prim.traits:
             continue
         trial = [*inputs[:k], source, *inputs[k + 1 :]]
         if all(isinstance(b, Literal) or not b.aval.shape for b in trial):
@@ -364,7 +364,7 @@ def _all(p: object, x: object, like: object) -> object:
     ELEMENTWISE,
     examples=[
         lambda p, x, y: p.mul(_all(p, x, y), 3),
-        lambda p, x, y: p.exp(_all(p, x, y)),
+        lambda p, x, y: p.neg(_all(p, x, y)),
         lambda p, x, y: p.max(_all(p, x, y), _all(p, y, y)),
     ],
 )

@@ -64,7 +64,8 @@ class KernelText:
         self.width = self.nest.width
         functions = [self._function(self.name, self._units)]
         if self.nest.chunk is not None:
-            self.lane, self.width = None, 1
+            if self.nest.in_row:
+                self.lane, self.width = None, 1
             functions.append(self._function(f"{self.name}_finish", self._finish))
         self.text = "\n".join(functions)
 
@@ -742,16 +743,22 @@ class KernelText:
         return self.b.cast("zext", v, "i8") if v.ty == "i1" else v
 
     def _load(self, access: Access, w: int) -> V:
-        b, dtype = self.b, access.buffer.aval.dtype
-        ty = stored(dtype)
+        dtype = access.buffer.aval.dtype
         mask = self._guard(access, w)
         other = None
         if mask is not None and access.other is not None:
             other = self._as_stored(self._operand(access.other, dtype, w))
+        return self._read(self.pointers[access.buffer], self.nest.flat(access), dtype, w, mask, other)
+
+    def _read(
+        self, pointer: str, flat: Index, dtype: DType, w: int = 0, mask: V | None = None, other: V | None = None
+    ) -> V:
+        """What stands at a place in memory, for each of some lanes; as many as there are if it is not said."""
+        b = self.b
+        ty = stored(dtype)
+        w = w or self.width
         if w > 1 and self.mask is not None:
             mask = self.mask if mask is None else b.op("and", mask, self.mask)
-        flat = self.nest.flat(access)
-        pointer = self.pointers[access.buffer]
         c, plain = coefficient(flat, self.lane) if self.lane is not None else (0, True)
         if not plain:
             v = b.gather(ty, w, pointer, self._index(flat, w), mask, other)
@@ -759,8 +766,6 @@ class KernelText:
         place = b.address(pointer, ty, self._first(flat, c))
         if c == 1 or w == 1:
             v = b.load(ty, w, place, mask, other)
-        elif c == 0:
-            v = b.gather(ty, w, place, b.const(0, "i64", w), mask, other)
         else:
             v = b.gather(ty, w, place, self._steps(c, w), mask, other)
         return self._as_value(v, dtype)
@@ -846,9 +851,14 @@ class KernelText:
 
     def _finish(self) -> None:
         """Combine the results of the chunks at each grid point, and go on from there."""
-        self._finish_grid(self.nest.grid)
+        nest = self.nest
+        if nest.in_row:
+            self._finish_grid(nest.grid)
+            return
+        self._finish_grid(nest.outer)
 
     def _finish_grid(self, axes: Sequence[Axis]) -> None:
+        b = self.b
         if axes:
 
             def turn(i: str, _: list[V]) -> list[V]:
@@ -857,32 +867,51 @@ class KernelText:
                     self._finish_grid(axes[1:])
                 return []
 
-            self.b.loop("0", str(axes[0].extent), 1, [], turn)
+            b.loop("0", str(axes[0].extent), 1, [], turn)
             return
+        if self.lane is None:
+            self._finish_point()
+            return
+        extent = self.lane.extent
+        whole = extent // self.width * self.width
+
+        def vector(i: str, end: str | None) -> list[V]:
+            with self._scope():
+                self.base, self.mask = [i], self._mask(i, end)
+                self._finish_point()
+                self.mask = None
+            return []
+
+        if whole:
+            b.loop("0", str(whole), self.width, [], lambda i, _: vector(i, None))
+        if whole < extent:
+            vector(str(whole), str(extent))
+
+    def _finish_point(self) -> None:
+        nest = self.nest
         self.pass_stages: Sequence[Stage] = ()
         self.running = self._row_reductions()
-        self.sums = True
-        self.reverse = False
-        self.slots = 1
+        self.sums, self.reverse, self.slots = True, False, 1
+        place = self._grid_index()
+        self._scalar_index(without(place, self.lane))
 
         def combine(c: str, accs: Any) -> Any:
             found = []
-            for stage, acc in zip(self.running, accs[0], strict=True):
-                dtype = _result(stage)
-                place = self.b.address(self._partial(stage, c), stored(dtype), self._scalar_index(self._grid_index()))
-                found.append(self._combine(stage, acc, (self._as_value(self.b.load(stored(dtype), 1, place), dtype),)))
+            with self._scope():
+                for stage, acc in zip(self.running, accs[0], strict=True):
+                    part = self._read(self._partial(stage, c), place, _result(stage))
+                    found.append(self._combine(stage, acc, (part,)))
             return [found]
 
-        self._scalar_index(self._grid_index())
-        results = self._turns("0", str(self.nest.chunks), 1, self.nest.chunks, self._starts(), combine)
+        results = self._turns("0", str(nest.chunks), 1, nest.chunks, self._starts(), combine)
         for stage, result in zip(self.running, results[0], strict=True):
-            self.shared[-1][id(stage)] = result[0]
+            self._remember(id(stage), result[0], self.lane is not None)
             for store in stage.stores:
                 self._store(store.access, result[0])
-        for n, (grid_stages, row_stages) in enumerate(self.nest.levels):
+        for n, (_, row_stages) in enumerate(nest.levels):
             if any(s in self.running for s in row_stages):
-                for stage in [s for later, _ in self.nest.levels[n + 1 :] for s in later]:
-                    self._compute(self.nest.expressions([stage]))
+                for stage in [s for later, _ in nest.levels[n + 1 :] for s in later]:
+                    self._compute(nest.expressions([stage]))
                     self._store_all([stage], 1)
 
 

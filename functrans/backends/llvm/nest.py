@@ -21,6 +21,8 @@ BLOCK = 1 << 14
 FEW_UNITS = 16
 CHUNK = 1 << 14
 CHUNKS = 256
+COLUMN_ROWS = 32
+"""Rows whose columns are summed together."""
 UNROLLED_COST = 16
 
 
@@ -212,11 +214,16 @@ class Nest:
             not self.kept and not scans and not places and sum(bool(rs) for _, rs in self.levels) == 1
             and any(isinstance(s.kind, Reduce) for s in self.kernel.stages)
         )  # fmt: skip
+        axis = max(self.row, key=lambda a: a.extent) if self.row else self.lane
+        length = 0
         if one_pass and units < FEW_UNITS and rows >= 2 * CHUNK:
-            axis = max(self.row, key=lambda a: a.extent)
             length = -(-axis.extent // min(max(rows // CHUNK, 2), CHUNKS, axis.extent))
             if axis is self.lane:
                 length = -(-length // together) * together
+        elif one_pass and not self.in_row and axis.extent >= 4 * COLUMN_ROWS and self.lane.extent > together:
+            # All columns of a few rows before the next ones: memory is read in order.
+            length = max(COLUMN_ROWS, CHUNK // self.lane.extent)
+        if length and length < axis.extent:
             self.chunk = (axis, length)
             self.chunks = -(-axis.extent // length)
         self.units = units * self.chunks
