@@ -39,14 +39,14 @@ class Option:
             if value:
                 _active.add((self.name, None))
         self.value = value
-        if self.name == "backend":
+        if self.name in ("backend", "passes"):
             _generation[0] = object()
 
     @contextmanager
     def override(self, value: Any) -> Iterator[None]:
         token = self.local.set(self.check(self.name, value))
         key = (self.name, object())
-        if value:
+        if value is not None and value is not False:
             _active.add(key)
         try:
             yield
@@ -104,6 +104,14 @@ def _threads(name: str, value: Any) -> int:
     return value
 
 
+def _passes(name: str, value: Any) -> Any:
+    if value is not None and not all(hasattr(value, part) for part in ("names", "steps", "without")):
+        raise errors.ArgumentError(
+            f"config.{name} must be a functrans.passes.Pipeline or None for the default one, got {value!r}"
+        )
+    return value
+
+
 class Config:
     """The settings of the package.
 
@@ -126,6 +134,8 @@ class Config:
         threads: how many threads kernels run on, 0 for as many as the process may use cores. It never changes a
             result. The environment variable FUNCTRANS_THREADS sets it at start-up.
         cache_size: how many compiled programs one jitted function keeps.
+        passes: the pipeline of passes that programs go through, a ``functrans.passes.Pipeline``; None for
+            ``functrans.passes.default``. ``functrans.passes.using`` sets it for a block.
 
     >>> import functrans as ft
     >>> ft.config.debug_nans
@@ -148,6 +158,7 @@ class Config:
     profiling = Option(False, _flag, "Take the time of every node of compiled programs.")
     threads = Option(int(os.environ.get("FUNCTRANS_THREADS", "0")), _threads, "Threads that kernels run on.")
     cache_size = Option(128, _count, "Programs kept for each jitted function.")
+    passes = Option(None, _passes, "The pipeline of passes.")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not isinstance(getattr(Config, name, None), Option):
@@ -159,11 +170,14 @@ class Config:
 config = Config()
 
 
-def trace_settings() -> tuple[bool, ...]:
-    """The settings that decide what a function is traced to, for the keys of caches."""
-    if not _active:
+def trace_settings() -> tuple[Any, ...]:
+    """The settings that decide what a function is traced and compiled to, for the keys of caches."""
+    passes = config.passes
+    if passes is None and not _active:
         return ()
     settings = (config.debug_key_reuse, config.enable_custom_prng)
+    if passes is not None:
+        return (*settings, passes)
     return settings if any(settings) else ()
 
 

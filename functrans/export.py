@@ -30,6 +30,7 @@ from functrans import errors
 from functrans.api.custom import custom_vjp
 from functrans.api.jit import Jitted, jit
 from functrans.api.linear import vjp
+from functrans.api.stages import Lowered
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.check import check
@@ -124,13 +125,13 @@ def export(f: Callable[..., Any], *, derivatives: int = 0) -> Callable[..., Expo
     name = getattr(f, "__name__", type(f).__name__)
 
     def at(*args: Any) -> Exported:
-        parts = [_part(name, jitted, args)]
+        parts = [_part(jitted, args)]
         function: Callable[..., Any] = jitted
         for _ in range(derivatives):
             results = parts[-1].out_tree.unflatten([_example(a) for a in parts[-1].jaxpr.out_avals])
             function = partial(_pullback, function)
             args = (args, results)
-            parts.append(_part(name, jit(function), args))
+            parts.append(_part(jit(function), args))
         return Exported(name, parts)
 
     return at
@@ -147,11 +148,20 @@ def _example(aval: ShapedArray) -> Any:
     return np.ones(tangent.shape, tangent.dtype) if tangent.shape else tangent.dtype.type(1)
 
 
-def _part(name: str, jitted: Jitted, args: tuple[Any, ...]) -> _Part:
-    lowered = jitted.lower(*args)
-    program = lowered._program
+def of_lowered(lowered: Lowered) -> Exported:
+    """What ``jit(f).lower(*args)`` gave, without derivatives; pickling it goes this way."""
+    return Exported(lowered.name, [_part_of(lowered)])
+
+
+def _part(jitted: Jitted, args: tuple[Any, ...]) -> _Part:
+    return _part_of(jitted.lower(*args))
+
+
+def _part_of(lowered: Lowered) -> _Part:
+    name, program = lowered.name, lowered._program
+    function: Any = lowered._function
     jaxpr = Inline().run(program.jaxpr)
-    hidden = program.hidden(jitted.captured) or ()
+    hidden = program.hidden(function.captured) or ()
     n = len(hidden)
     fixed = tuple([np.array(x) if isinstance(x, np.ndarray) else x for x in hidden])
     jaxpr = jaxpr.replace(

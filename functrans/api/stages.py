@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,10 @@ class Lowered:
         _ = self._program.run
         return Compiled(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the package's attribute: saved programs lie above this module, and are loaded at first use.
+        return sys.modules["functrans"].export.of_lowered(self).__reduce__()  # type: ignore[no-any-return]
+
     def __repr__(self) -> str:
         return f"<lowered {self.name} for the {self._program.backend.name} backend>"
 
@@ -109,6 +114,9 @@ class Compiled:
     def as_text(self, stage: str | None = None) -> str:
         """See ``Lowered.as_text``."""
         return self._lowered.as_text(stage)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._lowered.__reduce__()
 
     def cost_analysis(self) -> Cost:
         """See ``Lowered.cost_analysis``."""

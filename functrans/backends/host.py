@@ -80,7 +80,7 @@ class HostSource(PythonSource):
 
     def _emit_node(self, i: int, eqn: Any) -> None:
         if isinstance(eqn, Kernel):
-            dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if isinstance(a, Var) and self._dies(a, i)]
+            dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if self._dies(a, i)]
             self.emit_kernel(eqn)
             self._drop(dead, eqn.outs)
             for var in dict.fromkeys(eqn.inputs):

@@ -137,8 +137,8 @@ def memory_of(jaxpr: Jaxpr, made: Plan, scratch: int) -> Memory:
         now = sum(live.values())
         peak = max(peak, now)
         most = max(most, sum(n for v, n in live.items() if v not in results_of))
-        for v in [v for v in live if made.last.get(v, i) <= i]:
-            del live[v]
+        for dead in [a for a in live if made.last.get(a, i) <= i]:
+            del live[dead]
     copies = sum(nbytes([out]) for out in jaxpr.outvars if isinstance(out, Var) and out not in live)
     peak = max(peak, sum(live.values()) + copies)
     return Memory(

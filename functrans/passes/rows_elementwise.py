@@ -183,7 +183,8 @@ def negative_of_a_multiple(context: Context, eqn: Eqn) -> Atom | None:
      lambda p, x, y: p.square(p.abs(x))])  # fmt: skip
 def of_the_negative(context: Context, eqn: Eqn) -> Atom | None:
     inner = context.made_by(eqn.inputs[0], "neg", *(("abs",) if eqn.prim.name == "square" else ()))
-    if inner is None or dtypes.kind(inner.inputs[0].aval.dtype) not in "iuf":
+    # The negative of an unsigned number is another positive one.
+    if inner is None or dtypes.kind(inner.inputs[0].aval.dtype) not in ("if" if eqn.prim.name == "abs" else "iuf"):
         return None
     return context.emit(eqn.prim, inner.inputs[0])
 

@@ -111,6 +111,14 @@ def test_pickle_goes_the_same_way() -> None:
     np.testing.assert_array_equal(pickle.loads(data)(X), np.sin(X))
 
 
+def test_lowered_and_compiled_functions_are_pickled_as_programs() -> None:
+    lowered = ft.jit(lambda x: np.sin(x) * 2.0).lower(X)
+    for thing in (lowered, lowered.compile()):
+        again = pickle.loads(pickle.dumps(thing))
+        assert isinstance(again, export.Exported)
+        np.testing.assert_array_equal(again(X), np.sin(X) * 2.0)
+
+
 def damaged(data: bytes) -> dict[str, bytes]:
     middle = len(data) // 2
     newer = data[: len(export.MAGIC)] + struct.pack("<I", export.FORMAT + 1) + data[len(export.MAGIC) + 4 :]
