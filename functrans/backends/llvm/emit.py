@@ -156,11 +156,41 @@ class KernelText:
             if nest.in_row:
                 self.base = ["0"] * nest.unroll
                 self._point(1)
+            elif nest.abreast:
+                self._few_abreast(block)
             else:
-                self._blocks(block)
+                self._blocks(block, self._point)
         return []
 
-    def _blocks(self, block: str) -> None:
+    def _few_abreast(self, block: str) -> None:
+        """A chunk as runs of a few places for all lanes, added up in memory."""
+        nest, b = self.nest, self.b
+        assert nest.chunk is not None
+        axis, length = nest.chunk
+        stages = self._row_reductions()
+
+        def clear(copies: int) -> None:
+            for stage in stages:
+                for self.copy in range(copies):
+                    self._write(self._partial(stage, self.chunk), self._grid_index(), self._start(stage)[0], _result(stage))
+            self.copy = 0
+
+        self._blocks(block, clear)
+        low = b.imul(self.chunk, length)
+        end = b.iadd(low, str(length))
+        end = end if axis.extent % length == 0 else b.imin(end, str(axis.extent))
+
+        def some(i: str, _: list[V]) -> list[V]:
+            with self._scope():
+                last = b.iadd(i, str(nest.abreast))
+                whole = axis.extent % nest.abreast == 0 and length % nest.abreast == 0
+                self.some = (i, last if whole else b.imin(last, end))
+                self._blocks(block, self._point)
+            return []
+
+        b.loop(low, end, nest.abreast, [], some)
+
+    def _blocks(self, block: str, point: Callable[[int], None]) -> None:
         """The places of the lane axis in a unit: several vectors at a time, then single ones with a mask."""
         b, nest = self.b, self.nest
         extent, together = nest.lane.extent, nest.unroll * nest.width
@@ -173,7 +203,7 @@ class KernelText:
         self._hoist_everything()
 
         def several(i: str, _: list[V]) -> list[V]:
-            self._lanes(i, nest.unroll)
+            self._lanes(i, nest.unroll, point)
             return []
 
         if main != low:
@@ -181,7 +211,7 @@ class KernelText:
         if extent % together:
 
             def single(i: str, _: list[V]) -> list[V]:
-                self._lanes(i, 1, high)
+                self._lanes(i, 1, point, high)
                 return []
 
             b.loop(main, high, nest.width, [], single)
@@ -197,11 +227,11 @@ class KernelText:
         rest = b.emit(f"and i64 {length}, {step - 1}")
         return b.emit(f"sub i64 {high}, {rest}")
 
-    def _lanes(self, i: str, copies: int, end: str | None = None) -> None:
+    def _lanes(self, i: str, copies: int, point: Callable[[int], None], end: str | None = None) -> None:
         with self._scope():
             self.base = [self.b.iadd(i, str(u * self.width)) for u in range(copies)]
             self.mask = self._mask(i, end)
-            self._point(copies)
+            point(copies)
             self.mask = None
 
     def _mask(self, i: str, end: str | None) -> V | None:
@@ -351,6 +381,8 @@ class KernelText:
         chunk = self.nest.chunk
         if chunk is None or chunk[0] is not axis:
             return "0", str(axis.extent)
+        if self.nest.abreast:
+            return self.some
         low = self.b.imul(self.chunk, chunk[1])
         high = self.b.iadd(low, str(chunk[1]))
         return low, high if axis.extent % chunk[1] == 0 else self.b.imin(high, str(axis.extent))
@@ -390,7 +422,9 @@ class KernelText:
             return self._lane_loop(accs) if self.nest.in_row and self.lane is not None else self._body(accs, self.copies)
         axis, *rest = loops
         low, high = self._bounds(axis)
-        count = axis.extent if self.nest.chunk is None or self.nest.chunk[0] is not axis else self.nest.chunk[1]
+        count = axis.extent
+        if self.nest.chunk is not None and self.nest.chunk[0] is axis:
+            count = self.nest.abreast or self.nest.chunk[1]
 
         def turn(i: str, inner: Any) -> Any:
             with self._scope():
@@ -845,8 +879,12 @@ class KernelText:
     def _keep_partial(self, stages: Sequence[Stage], copies: int) -> None:
         for stage in stages:
             if isinstance(stage.kind, Reduce):
+                place, dtype = self._grid_index(), _result(stage)
                 for self.copy in range(1 if self.nest.in_row else copies):
-                    self._write(self._partial(stage, self.chunk), self._grid_index(), self._result(stage), _result(stage))
+                    pointer, part = self._partial(stage, self.chunk), self._result(stage)
+                    if self.nest.abreast:
+                        (part,) = self._combine(stage, (self._read(pointer, place, dtype),), (part,))
+                    self._write(pointer, place, part, dtype)
         self.copy = 0
 
     def _finish(self) -> None:

@@ -21,8 +21,9 @@ BLOCK = 1 << 14
 FEW_UNITS = 16
 CHUNK = 1 << 14
 CHUNKS = 256
-COLUMN_ROWS = 32
-"""Rows whose columns are summed together."""
+ABREAST = 8
+"""Rows that are read side by side where lanes are apart from them, so that memory is read almost in order."""
+COLUMNS = 1 << 10
 UNROLLED_COST = 16
 
 
@@ -38,6 +39,7 @@ class Nest:
         kept: values of rows that a later level reads, by the store they are read back from, or None for scratch memory.
         block: places of the lane axis in one unit, where the lane is one of the grid.
         chunk: the row axis that is cut into chunks, with the length of one; None where rows are whole.
+        abreast: how many places of a chunk are combined for all lanes of a unit before the next ones.
         units: the number of units.
     """
 
@@ -207,6 +209,7 @@ class Nest:
             self.blocks = -(-self.lane.extent // self.block)
         self.chunk: tuple[Axis, int] | None = None
         self.chunks = 1
+        self.abreast = 0
         points = math.prod([a.extent for a in self.outer])
         units = points * self.blocks
         rows = math.prod([a.extent for a in self.row])
@@ -220,12 +223,16 @@ class Nest:
             length = -(-axis.extent // min(max(rows // CHUNK, 2), CHUNKS, axis.extent))
             if axis is self.lane:
                 length = -(-length // together) * together
-        elif one_pass and not self.in_row and axis.extent >= 4 * COLUMN_ROWS and self.lane.extent > together:
-            # All columns of a few rows before the next ones: memory is read in order.
-            length = max(COLUMN_ROWS, CHUNK // self.lane.extent)
+        elif one_pass and not self.in_row and axis.extent >= 8 * ABREAST and rows * self.lane.extent >= 2 * CHUNK:
+            length = -(-min(max(axis.extent // 8, 64), 512) // ABREAST) * ABREAST
         if length and length < axis.extent:
             self.chunk = (axis, length)
             self.chunks = -(-axis.extent // length)
+            self.abreast = 0 if self.in_row else min(ABREAST, length)
+            if self.abreast:
+                self.block = max(COLUMNS // together, 1) * together
+                self.blocks = -(-self.lane.extent // self.block)
+                units = points * self.blocks
         self.units = units * self.chunks
         self.places = math.prod([a.extent for a in self.grid])
 
