@@ -23,7 +23,7 @@ from functrans.kernel.ir import Kernel
 from functrans.kernel.plan import Plan, plan
 from functrans.kernel.text import kernel_text
 from functrans.kernel.waves import Node, Wave
-from functrans.passes import default
+from functrans.passes import Pipeline, current
 from functrans.util.cache import WeakMemo
 
 _DROPPED_AT_ONCE = 1 << 16
@@ -65,8 +65,8 @@ class HostSource(PythonSource):
         """The text of the functions that the kernels need."""
         return ""
 
-    def defined(self, names: dict[str, Any]) -> None:
-        """Take what the text of the kernels defined."""
+    def defined(self, names: dict[str, Any], scope: dict[str, Any]) -> None:
+        """Take what the text of the kernels defined; what the program's globals stand for may change still."""
 
     def _emit(self, i: int, eqn: Any) -> None:
         at = len(self.lines)
@@ -89,6 +89,17 @@ class HostSource(PythonSource):
         if isinstance(eqn, Wave):
             self._emit_wave(i, eqn)
             return
+        if eqn.outs and eqn.outs[0] in self.plan.offsets:
+            function = _into(eqn, self.xp)
+            args = [self._atom(a) for a in eqn.inputs]
+            dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if isinstance(a, Var) and self._dies(a, i)]
+            self.lines.append(
+                f"{self.bind_global(eqn.prim.name, function)}({', '.join([*args, self.placed(eqn.outs[0])])})"
+            )
+            for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var)):
+                self._release(var, i)
+            self._drop(dead, eqn.outs)
+            return
         over = self._over(i, eqn)
         if over is None:
             dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if isinstance(a, Var) and self._dies(a, i)]
@@ -97,7 +108,7 @@ class HostSource(PythonSource):
             return
         name = self.names[over]
         function = getattr(np, eqn.prim.scalar)
-        args = [self._atom(a) for a in eqn.inputs]
+        args = self.operands(eqn)
         self.lines.append(f"{name} = {calling(self.bind_global(eqn.prim.scalar, function), function, args, name)}")
         self.names[eqn.outs[0]] = name
         for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var) and a is not over):
@@ -191,7 +202,7 @@ class HostSource(PythonSource):
         made: dict[str, Any] = {}
         # One namespace for what the text defines, so that a kernel's name never hides an operation's.
         exec(compile(self.program(name, result), f"<functrans {name}>", "exec"), scope, made)
-        self.defined(made)
+        self.defined(made, scope)
         function: Callable[..., Any] = made[name]
         return function
 
@@ -215,6 +226,18 @@ class Frames:
         self.free.append(frame)
 
 
+def _large(eqn: Eqn) -> bool:
+    """Whether a call has one result that is large enough to be planned."""
+    return len(eqn.outs) == 1 and not eqn.effects and nbytes(eqn.outs) >= _DROPPED_AT_ONCE
+
+
+def _into(eqn: Eqn, xp: Any) -> Callable[..., Any] | None:
+    """A call that writes its result to an array that it is given."""
+    if eqn.prim.into is None or eqn.prim.multiple:
+        return None
+    return eqn.prim.into(xp, tuple([a.aval for a in eqn.inputs]), **eqn.params)
+
+
 def generate(
     jaxpr: Jaxpr,
     xp: Any,
@@ -228,7 +251,11 @@ def generate(
 
     ``own`` copies results that might share memory with something else: what a region's body returns need not.
     """
-    made = plan(jaxpr, nodes, [v for i, v in enumerate(jaxpr.invars) if i in donated])
+
+    def writes(eqn: Eqn) -> bool:
+        return _large(eqn) and _into(eqn, xp) is not None
+
+    made = plan(jaxpr, nodes, [v for i, v in enumerate(jaxpr.invars) if i in donated], writes)
     source = source_of(jaxpr, xp, made)
     outs = [
         f"{name}.copy()" if own and shared else name
@@ -241,7 +268,12 @@ def generate(
 class HostBackend(Backend):
     """Executes generated Python text."""
 
-    stages = ("jaxpr", *default.names, "kernels", "python")
+    after: tuple[str, ...] = ("kernels", "python")
+    """The stages that come after the passes."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("jaxpr", *current().names, *self.after)
 
     def __init__(self) -> None:
         super().__init__()
@@ -267,27 +299,31 @@ class HostBackend(Backend):
     def prepare(
         self, jaxpr: Jaxpr, xp: Any = np, single: bool = False, donated: frozenset[int] = frozenset()
     ) -> Callable[..., Any]:
-        return self._programs(jaxpr, xp, single, donated)
+        return self._programs(jaxpr, xp, single, donated, current())
 
-    def _generate(self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int]) -> Callable[..., Any]:
-        source, result = self.source(default(jaxpr), xp, single, donated)
+    def _generate(
+        self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int], passes: Pipeline
+    ) -> Callable[..., Any]:
+        source, result = self.source(passes(jaxpr), xp, single, donated)
         return source.function("program", result)
 
     def cost(self, jaxpr: Jaxpr) -> Cost:
-        return cost_of(self.nodes(default(jaxpr)))
+        return cost_of(self.nodes(current()(jaxpr)))
 
     def memory(self, jaxpr: Jaxpr) -> Memory:
-        program = default(jaxpr)
+        program = current()(jaxpr)
         source, _ = self.source(program, np, single=False)
         return memory_of(program, source.plan, source.scratch())
 
     def observed(self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int]) -> Callable[..., Any]:
-        return self._observed(jaxpr, xp, single, donated)
+        return self._observed(jaxpr, xp, single, donated, current())
 
-    def _generate_observed(self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int]) -> Callable[..., Any]:
+    def _generate_observed(
+        self, jaxpr: Jaxpr, xp: Any, single: bool, donated: frozenset[int], passes: Pipeline
+    ) -> Callable[..., Any]:
         token = observe.instrumenting.set(True)
         try:
-            return self._generate(jaxpr, xp, single, donated)
+            return self._generate(jaxpr, xp, single, donated, passes)
         finally:
             observe.instrumenting.reset(token)
 
@@ -295,7 +331,7 @@ class HostBackend(Backend):
         if stage == "jaxpr":
             return str(jaxpr)
         program = jaxpr
-        for name, program in default.steps(jaxpr):
+        for name, program in current().steps(jaxpr):
             if name == stage:
                 return str(program)
         if stage == "kernels":

@@ -137,6 +137,8 @@ class Primitive:
             ``argmax argmin`` for the place of an extremum.
         specialize: ``specialize(xp, avals, **params)`` gives a callable of the arrays alone, where knowing the
             static parts makes a faster one than ``impl``.
+        into: ``into(xp, avals, **params)`` gives a callable of the arrays and of one more, which it writes the result to;
+            None where the operation cannot. Compilers use it for results whose memory is planned.
         flops: ``flops(*avals, **params)`` counts the operations of what is neither elementwise nor a reduction.
         inline: for calls, what they may be replaced by once no transformation follows: ``inline(inputs, **params)`` gives
             a jaxpr and its inputs, or None.
@@ -168,6 +170,7 @@ class Primitive:
     index: Callable[..., Source] | None = None
     monoid: str | None = None
     inline: Callable[..., Any] | None = None
+    into: Callable[..., Callable[..., Any] | None] | None = None
     flops: Callable[..., int] | None = None
     specialize: Callable[..., Callable[..., Any]] | None = None
     split: Callable[..., Any] | None = None

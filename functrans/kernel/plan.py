@@ -10,7 +10,7 @@ the reshaped.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var
@@ -45,8 +45,18 @@ class Plan:
     fresh: set[Atom] = field(default_factory=set)
 
 
-def plan(jaxpr: Jaxpr, nodes: Sequence[Node], owned: Collection[Var] = ()) -> Plan:
-    """Plan the memory of what kernels store; ``owned`` inputs may be written over."""
+def plan(
+    jaxpr: Jaxpr,
+    nodes: Sequence[Node],
+    owned: Collection[Var] = (),
+    writes: Callable[[Eqn], bool] = lambda eqn: False,
+) -> Plan:
+    """Plan the memory of what kernels store.
+
+    Args:
+        owned: inputs that may be written over.
+        writes: whether a call writes its one result where it is told to.
+    """
     made = Plan(tuple(nodes))
     root = _roots(nodes)
     ends = _last_reads(jaxpr, nodes, root)
@@ -76,6 +86,10 @@ def plan(jaxpr: Jaxpr, nodes: Sequence[Node], owned: Collection[Var] = ()) -> Pl
                     made.offsets[v] = arena.take(v, v.aval.size * v.aval.dtype.itemsize)
                 else:
                     fresh.add(v)
+        elif isinstance(node, Eqn) and node.outs and node.outs[0] not in kept and writes(node):
+            (v,) = node.outs
+            made.offsets[v] = arena.take(v, v.aval.size * v.aval.dtype.itemsize)
+            fresh.discard(v)
         arena.free([v for v in arena.live if ends.get(v, i) <= i])
     made.arena, made.total, made.least = arena.end, arena.total, arena.least
     return made

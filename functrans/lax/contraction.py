@@ -200,6 +200,20 @@ def _dot_specialize(xp: Any, avals: Sequence[ShapedArray], *, dimension_numbers:
     return lambda x, y: _kernel(xp, x.shape, y.shape, dimension_numbers)(x, y)
 
 
+def _dot_into(
+    xp: Any, avals: Sequence[ShapedArray], *, dimension_numbers: DotDimensionNumbers
+) -> Callable[..., Any] | None:
+    """Matrix products of two matrices, transposed or not: BLAS writes where it is told to."""
+    x, y = avals
+    (lc, rc), (lb, _) = dimension_numbers
+    if xp is not np or lb or not x.ndim == y.ndim == 2 or len(lc) != 1 or x.dtype.char not in "fdFD":
+        return None
+    dot = np.dot
+    if lc == (1,):
+        return dot if rc == (0,) else lambda x, y, out: dot(x, y.T, out)
+    return (lambda x, y, out: dot(x.T, y, out)) if rc == (0,) else (lambda x, y, out: dot(x.T, y.T, out))
+
+
 # -- its rules --------------------------------------------------------------------------------------------------
 
 
@@ -315,6 +329,7 @@ dot_general_p: Primitive = Primitive(
     shape=_dot_shape,
     impl=_dot_impl,
     specialize=_dot_specialize,
+    into=_dot_into,
     flops=lambda x, y, *, dimension_numbers: (
         2 * x.size * prod([y.shape[d] for d in free_axes(y.ndim, dimension_numbers[0][1], dimension_numbers[1][1])])
     ),
