@@ -93,9 +93,8 @@ class HostSource(PythonSource):
             function = _into(eqn, self.xp)
             args = [self._atom(a) for a in eqn.inputs]
             dead = [self.names[a] for a in dict.fromkeys(eqn.inputs) if isinstance(a, Var) and self._dies(a, i)]
-            self.lines.append(
-                f"{self.bind_global(eqn.prim.name, function)}({', '.join([*args, self.placed(eqn.outs[0])])})"
-            )
+            target = self.placed(eqn.outs[0])
+            self.lines.append(f"{self.bind_global(eqn.prim.name, function)}({', '.join(args)}, {target})")
             for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var)):
                 self._release(var, i)
             self._drop(dead, eqn.outs)
