@@ -36,6 +36,7 @@ FUNCTRANS = Peer("functrans", ("functrans", "functrans.numpy", "functrans.nn"))
 NUMPY = Peer("numpy", ("numpy",))
 AUTOGRAD = Peer("autograd", ("autograd", "autograd.numpy", "autograd.scipy.special"))
 JAX = Peer("jax", ("jax", "jax.numpy"), _set_jax)
+NUMEXPR = Peer("numexpr", ("numexpr",), lambda module, precision, threads: module.set_num_threads(threads))
 TORCH = Peer("torch", ("torch", "torch.func"), _set_torch)
 
 BASELINE = "functrans"
@@ -47,6 +48,7 @@ CONTENDERS: dict[str, tuple[Peer, str]] = {
     "autograd": (AUTOGRAD, "functions written with autograd.numpy; NumPy arrays in and out"),
     "jax": (JAX, "arrays already on JAX's device, block_until_ready on the result"),
     "jax-np": (JAX, "NumPy arrays in and NumPy arrays out, as a NumPy user calls it"),
+    "numexpr": (NUMEXPR, "the expression as a string"),
     "torch": (TORCH, "eager PyTorch; torch.func for per-example gradients and Hessians"),
 }
 

@@ -35,23 +35,23 @@ class Option:
     def __set__(self, instance: object, value: Any) -> None:
         value = self.check(self.name, value)
         if self.name in _MODES:
-            _active.discard((self.name, None))
+            active_modes.discard((self.name, None))
             if value:
-                _active.add((self.name, None))
+                active_modes.add((self.name, None))
         self.value = value
         if self.name in ("backend", "passes"):
-            _generation[0] = object()
+            generation[0] = object()
 
     @contextmanager
     def override(self, value: Any) -> Iterator[None]:
         token = self.local.set(self.check(self.name, value))
         key = (self.name, object())
         if value is not None and value is not False:
-            _active.add(key)
+            active_modes.add(key)
         try:
             yield
         finally:
-            _active.discard(key)
+            active_modes.discard(key)
             self.local.reset(token)
 
 
@@ -60,13 +60,15 @@ _MODES = (
     "debug_key_reuse", "enable_custom_prng", "profiling",
 )  # fmt: skip
 """Settings under which a jitted function leaves its fast path."""
-_generation: list[object] = [object()]
-_active: set[tuple[str, object]] = set()
+generation: list[object] = [object()]
+"""Holds an object that is replaced whenever the default backend or the passes are set."""
+active_modes: set[tuple[str, object]] = set()
+"""The modes that are on, process-wide or in some block: empty in the common case."""
 
 
 def any_mode() -> bool:
     """Whether some thread may have a mode on that changes how functions run: one test for the common case."""
-    return bool(_active)
+    return bool(active_modes)
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -173,7 +175,7 @@ config = Config()
 def trace_settings() -> tuple[Any, ...]:
     """The settings that decide what a function is traced and compiled to, for the keys of caches."""
     passes = config.passes
-    if passes is None and not _active:
+    if passes is None and not active_modes:
         return ()
     settings = (config.debug_key_reuse, config.enable_custom_prng)
     if passes is not None:
@@ -185,8 +187,3 @@ def override(name: str, value: Any) -> Any:
     """A context manager that overrides one setting."""
     option: Option = vars(Config)[name]
     return option.override(value)
-
-
-def config_generation() -> object:
-    """An object that is replaced whenever the default backend is set."""
-    return _generation[0]

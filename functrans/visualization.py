@@ -13,7 +13,7 @@ from functrans.api.jit import Jitted, jit
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var
 from functrans.kernel.cost import node_cost
 from functrans.kernel.waves import Node, Wave
-from functrans.passes import default
+from functrans.passes import current
 
 __all__ = ["Graph", "visualize"]
 
@@ -172,11 +172,11 @@ def visualize(f: Callable[..., Any], *args: Any, stage: str = "kernels", path: A
     backend = lowered._program.backend
     nodes: Sequence[Node]
     if stage == "kernels":
-        jaxpr = default(lowered.jaxpr)
+        jaxpr = current()(lowered.jaxpr)
         nodes = backend.nodes(jaxpr)
-    elif stage in ("jaxpr", *default.names):
+    elif stage in ("jaxpr", *current().names):
         jaxpr = lowered.jaxpr
-        for name, after in default.steps(lowered.jaxpr):
+        for name, after in current().steps(lowered.jaxpr):
             if stage == "jaxpr":
                 break
             jaxpr = after
@@ -184,7 +184,7 @@ def visualize(f: Callable[..., Any], *args: Any, stage: str = "kernels", path: A
                 break
         nodes = jaxpr.eqns
     else:
-        known = ", ".join(("jaxpr", *default.names, "kernels"))
+        known = ", ".join(("jaxpr", *current().names, "kernels"))
         raise errors.ArgumentError(f"visualize: there is no stage {stage!r} to draw; the stages are {known}")
     graph = _draw(lowered.name, jaxpr, nodes)
     if path is not None:

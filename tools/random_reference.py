@@ -48,7 +48,7 @@ def write() -> None:
             for label, case in cases.items()
             for i, seed in enumerate(seeds[:number])
         }
-        np.savez_compressed(path, **figures)
+        np.savez_compressed(path, allow_pickle=False, **figures)
         print(f"{path.relative_to(ROOT)}: {len(figures)} figures, {path.stat().st_size} bytes")
 
 

@@ -101,10 +101,10 @@ def compiling(operations: int) -> Workload:
     )
 
 
-def compiling_deep_mlp() -> Workload:
+def compiling_deep_mlp(layers: int) -> Workload:
     return Workload(
-        "compile/mlp_of_10_layers",
-        partial(mlp_inputs, (64, *[32] * 9, 10), 100, "float64"),
+        f"compile/mlp_of_{layers}_layers",
+        partial(mlp_inputs, (64, *[32] * (layers - 1), 10), 100, "float64"),
         {
             "functrans": lambda ft, *inputs: compile_by_functrans(
                 ft.value_and_grad(mlp_loss(ft.numpy, ft.nn.log_softmax)), ft, *inputs
@@ -118,4 +118,4 @@ def compiling_deep_mlp() -> Workload:
     )
 
 
-WORKLOADS = (*map(tracing, LENGTHS), *map(compiling, LENGTHS), compiling_deep_mlp())
+WORKLOADS = (*map(tracing, LENGTHS), *map(compiling, LENGTHS), *map(compiling_deep_mlp, (10, 200)))

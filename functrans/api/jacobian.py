@@ -22,12 +22,13 @@ from functrans.api.boundary import boundary, check_callable, name_of
 from functrans.api.grad import grad
 from functrans.api.linear import jvp, vjp
 from functrans.api.sparse import sparse_jacobian
+from functrans.api.tracing import is_staged
 from functrans.api.vmap import over_directions
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Rebuild, transformation
 from functrans.core.structural import rebox
-from functrans.core.trace import aval_of
+from functrans.core.trace import aval_of, current_trace
 from functrans.core.tree import tree_flatten
 from functrans.core.treedef import PyTreeDef
 
@@ -84,6 +85,7 @@ class _Chosen:
 def _basis(avals: Sequence[ShapedArray], treedef: PyTreeDef) -> tuple[Any, int]:
     """A batch with one unit vector for each entry of a pytree."""
     total = sum(a.size for a in avals if dtypes.is_inexact(a.dtype))
+    staged = is_staged(current_trace())
     start = 0
     leaves: list[Any] = []
     for a in avals:
@@ -92,6 +94,8 @@ def _basis(avals: Sequence[ShapedArray], treedef: PyTreeDef) -> tuple[Any, int]:
             continue
         block = np.zeros((total, a.size), a.dtype)
         block[start : start + a.size] = np.eye(a.size, dtype=a.dtype)
+        if staged:
+            block.flags.writeable = False  # A program may be simplified by what it holds.
         leaves.append(block.reshape(total, *a.shape))
         start += a.size
     return treedef.unflatten(leaves), total

@@ -20,7 +20,7 @@ from functrans.api.stages import Lowered
 from functrans.api.staging import ShapeDtypeStruct
 from functrans.api.tracing import Branches, Inline, is_staged, trace_program
 from functrans.backends.base import Backend
-from functrans.config import any_mode, config
+from functrans.config import active_modes, any_mode, config, generation
 from functrans.core.capture import Captured, Rebuild
 from functrans.core.trace import Tracer, aval_of, current_trace, is_array
 from functrans.core.tree import tree_flatten
@@ -104,14 +104,15 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            if self.plain and current_trace() is None and not any_mode():
+            if self.plain and current_trace() is None and not active_modes:
                 tree = (args, kwargs) if kwargs else (args,)
                 for program in self.cache.recent:
                     leaves = program.enter(tree)
-                    if leaves is not None and program.generation is self.cache.generation():
-                        hidden = program.hidden(self.captured)
+                    if leaves is not None and program.generation is generation[0]:
+                        hidden = () if program.bare else program.hidden(self.captured)
                         if hidden is not None:
-                            return program.finish(program.run(*hidden, *leaves))
+                            outs = (program.ready or program.run)(*hidden, *leaves)
+                            return outs if program.single else program.finish(outs)
             return self._call(args, kwargs)
         except Miss as miss:
             missed = miss

@@ -11,7 +11,7 @@ import numpy as np
 
 from functrans.api.arguments import leaf_path
 from functrans.backends.base import Backend
-from functrans.config import any_mode, config, config_generation, trace_settings
+from functrans.config import any_mode, config, generation, override, trace_settings
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Captured, Contents, FrozenArray, Place, array_type, same
 from functrans.core.evaluate import sized
@@ -19,7 +19,7 @@ from functrans.core.finite import check_forward, is_debugging
 from functrans.core.jaxpr import Jaxpr, Literal
 from functrans.core.primitive import array_module
 from functrans.core.trace import Tracer, current_trace
-from functrans.core.tree_compile import compile_builder, compile_matcher
+from functrans.core.tree_compile import compile_builder, compile_matcher, matching
 from functrans.core.treedef import PyTreeDef
 from functrans.lax.control.call import call
 from functrans.passes.inline import inline_calls
@@ -80,6 +80,9 @@ class Program:
         values: Python numbers among the leaves whose value decided something while tracing.
         dynamic: which leaves are arguments of the program.
         donated: which inputs of the jaxpr the caller gives away.
+        passes: the pipeline that it is compiled with, if not the default one.
+        bare: whether nothing is captured that a call would have to look at.
+        ready: the compiled program, once it is.
         keep: whether the program may serve other calls: it does not refer to enclosing transformations.
     """
 
@@ -106,12 +109,14 @@ class Program:
         self.values = values
         self.dynamic = tuple(dynamic)
         self.donated = donated
+        self.passes = config.passes
         self.keep = not any(isinstance(c, Tracer) for c in jaxpr.consts)
         self.single = out_tree.num_nodes == 1 and out_tree.num_leaves == 1
         self.finish: Callable[[Any], Any] = _bare if self.single else compile_builder(out_tree)
-        self.enter: Callable[[Any], list[Any] | None] = _never
+        self.enter: Callable[[Any], tuple[Any, ...] | None] = _never
         self.generation: object = None
-        self._run: Callable[..., Any] | None = None
+        self.ready: Callable[..., Any] | None = None
+        self.bare = not (guards or contents or places)
         self._cells = [(p.key, v) for p, v in self.guards if p.kind == "cell"]
         self._globals = [(p.key, v) for p, v in self.guards if p.kind == "global"]
         self._others = [(p, v) for p, v in self.guards if p.kind not in ("cell", "global")]
@@ -119,14 +124,15 @@ class Program:
     @property
     def run(self) -> Callable[..., Any]:
         """The compiled program for host arrays: hidden arguments, then dynamic leaves."""
-        if self._run is None:
-            self._run = self.backend.prepare(self.jaxpr, np, self.single, self.donated)
-        return self._run
+        if self.ready is None:
+            with override("passes", self.passes):
+                self.ready = self.backend.prepare(self.jaxpr, np, self.single, self.donated)
+        return self.ready
 
     def hidden(self, captured: Captured) -> Sequence[Any] | None:
         """The captured arrays of a call; None where a captured value is not what it was when tracing."""
         f: Any = captured.function
-        if f is None:
+        if f is None or self.bare:
             return ()
         closure = f.__closure__
         for i, value in self._cells:
@@ -139,7 +145,8 @@ class Program:
             if now is not value and not same(value, now):
                 return None
         for place, value in self._others:
-            if not same(value, captured.read(place)):
+            now = captured.read(place)
+            if now is not value and not same(value, now):
                 return None
         for place, copy in self.contents:
             if not _same_contents(copy, captured.read(place)):
@@ -193,34 +200,48 @@ def _never(tree: Any) -> None:
 
 def compile_entry(
     treedef: PyTreeDef, types: Sequence[Any], values: dict[int, Any], dynamic: Sequence[int]
-) -> Callable[[Any], list[Any] | None]:
+) -> Callable[[Any], tuple[Any, ...] | None]:
     """A generated function of the arguments: their dynamic leaves if structure and types fit, else None."""
-    scope: dict[str, Any] = {"match": compile_matcher(treedef), "ndarray": np.ndarray, "equal": _equal}
+    found = matching(treedef)
+    if found is None:
+        names = [f"x{i}" for i in range(len(types))]
+        scope: dict[str, Any] = {"match": compile_matcher(treedef)}
+        lines = ["leaves = match(tree)", "if leaves is None: return None"]
+        if names:
+            lines.append(f"{', '.join(names)}, = leaves")
+    else:
+        lines, names, scope = found
+    scope |= {"ndarray": np.ndarray, "equal": _equal}
+    shared: dict[tuple[str, Any], str] = {}
+
+    def name_of(stem: str, value: Any, key: Any) -> str:
+        name = shared.setdefault((stem, key), f"{stem}{len(shared)}")
+        scope[name] = value
+        return name
+
     tests = []
-    for i, t in enumerate(types):
+    for i, (x, t) in enumerate(zip(names, types, strict=True)):
         if not isinstance(t, ShapedArray):
-            scope[f"c{i}"] = t[1]
-            tests.append(f"x{i} is c{i} or type(x{i}) is type(c{i}) and x{i} == c{i}")
+            scope[f"v{i}"] = t[1]
+            tests.append(f"{x} is v{i} or type({x}) is type(v{i}) and {x} == v{i}")
         elif t.box == "array":
-            scope[f"d{i}"], scope[f"s{i}"] = t.dtype, t.shape
-            tests.append(f"type(x{i}) is ndarray and x{i}.dtype is d{i} and x{i}.shape == s{i}")
+            dtype, shape = name_of("d", t.dtype, id(t.dtype)), name_of("s", t.shape, t.shape)
+            tests.append(f"type({x}) is ndarray and {x}.dtype is {dtype} and {x}.shape == {shape}")
         else:
-            kind = t.dtype.type if t.box == "numpy" else type(t.dtype.type(0).item())
-            scope[f"t{i}"] = kind
-            tests.append(f"type(x{i}) is t{i}")
+            cls = t.dtype.type if t.box == "numpy" else type(t.dtype.type(0).item())
+            tests.append(f"type({x}) is {name_of('k', cls, cls)}")
             if i in values:
-                scope[f"c{i}"] = values[i]
-                tests.append(f"equal(x{i}, c{i})")
-    names = ", ".join(f"x{i}" for i in range(len(types)))
-    unpack = f"    {names}{',' if len(types) == 1 else ''} = leaves\n" if types else ""
+                scope[f"v{i}"] = values[i]
+                tests.append(f"equal({x}, v{i})")
     condition = "\n            and ".join(f"({test})" for test in tests) or "True"
-    result = "leaves" if len(dynamic) == len(types) else f"[{', '.join(f'x{i}' for i in dynamic)}]"
+    result = "".join(f"{names[i]}, " for i in dynamic)
+    body = "".join(f"        {line}\n" for line in lines)
     text = (
-        f"def enter(tree):\n    leaves = match(tree)\n    if leaves is None:\n        return None\n{unpack}"
-        f"    return {result} if (\n            {condition}\n    ) else None\n"
+        f"def enter(tree):\n    try:\n{body}        return ({result}) if (\n            {condition}\n        ) else None\n"
+        "    except KeyError:\n        return None\n"
     )
     exec(compile(text, "<functrans entry>", "exec"), scope)
-    function: Callable[[Any], list[Any] | None] = scope["enter"]
+    function: Callable[[Any], tuple[Any, ...] | None] = scope["enter"]
     return function
 
 
@@ -302,14 +323,9 @@ class Cache:
         if not program.keep:
             return
         with self.lock:
-            program.generation = self.generation()
+            program.generation = generation[0]
             others = [p for p in self.recent if p is not program]
             self.recent = (program, *others[: _RECENT - 1])
-
-    @staticmethod
-    def generation() -> object:
-        """Changes with the default backend."""
-        return config_generation()
 
     def _reason(self, signature: Signature, captured: Captured) -> str:
         if not self.history:

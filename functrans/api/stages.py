@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from functrans import errors
+from functrans.config import override
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.tree import describe_mismatch, tree_flatten
 from functrans.core.treedef import PyTreeDef
@@ -22,7 +23,7 @@ class Lowered:
     >>> import numpy as np, functrans as ft
     >>> lowered = ft.jit(lambda x: np.sin(x) * 2.0).lower(np.ones(3))
     >>> lowered.stages
-    ('jaxpr', 'inline', 'decompose', 'algebra', 'fold', 'cse', 'dead', 'kernels', 'python')
+    ('jaxpr', 'inline', 'decompose', 'algebra', 'layout', 'loops', 'fold', 'cse', 'dead', 'kernels', 'python')
     >>> print(lowered.as_text("python"))
     def program(v0):
         v0 = sin(v0)
@@ -43,10 +44,15 @@ class Lowered:
     def jaxpr(self) -> Jaxpr:
         return self._program.jaxpr
 
+    def _passes(self) -> Any:
+        """A context manager in which the program's own passes are the current ones."""
+        return override("passes", self._program.passes)
+
     @property
     def stages(self) -> tuple[str, ...]:
         """The names of the stages of compilation, in order."""
-        return self._program.backend.stages
+        with self._passes():
+            return self._program.backend.stages
 
     def as_text(self, stage: str | None = None) -> str:
         """The program's text after a stage; all of them, with headings, by default.
@@ -57,12 +63,12 @@ class Lowered:
         if stage is not None:
             if stage not in self.stages:
                 raise errors.ArgumentError(f"as_text: there is no stage {stage!r}; the stages are {self.stages}")
-            return self._program.backend.as_text(self.jaxpr, stage)
-        backend = self._program.backend
+            with self._passes():
+                return self._program.backend.as_text(self.jaxpr, stage)
         parts = []
         previous = ""
         for s in self.stages:
-            text = backend.as_text(self.jaxpr, s).rstrip()
+            text = self.as_text(s).rstrip()
             parts.append(f"-- {self.name}: {s} --\n{'(as before)' if text == previous else text}")
             previous = text
         return "\n\n".join(parts) + "\n"
@@ -77,7 +83,8 @@ class Lowered:
         exp              0                8    128
         total          128                8    576
         """
-        return self._program.backend.cost(self.jaxpr)
+        with self._passes():
+            return self._program.backend.cost(self.jaxpr)
 
     def memory_analysis(self) -> Memory:
         """The memory of a call: results, planned arena, scratch, and the peak of them all, in bytes.
@@ -86,7 +93,8 @@ class Lowered:
         >>> ft.jit(lambda x: np.sin(x) + 1.0).lower(np.ones(10)).memory_analysis().results
         80
         """
-        return self._program.backend.memory(self.jaxpr)
+        with self._passes():
+            return self._program.backend.memory(self.jaxpr)
 
     def compile(self) -> Compiled:
         """The compiled function for these argument types."""

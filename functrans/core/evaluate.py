@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from functrans.core.dtypes import is_extended
+from functrans.config import config
+from functrans.core.dtypes import DType, is_extended
 from functrans.core.extended import fitted
 from functrans.core.finite import is_debugging
-from functrans.core.infix import infix, only_unboxed
+from functrans.core.infix import infix, number_as_array, only_unboxed, spelled
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, SizeAval, SizeVar, Var, resize_params, sizes_in
 from functrans.core.primitive import REGIONS, Primitive, Trait
 from functrans.core.structural import rebox_p
@@ -83,6 +84,7 @@ class PythonSource:
         self.globals: dict[str, Any] = {}
         self.taken: dict[str, int] = {}
         self._bound: dict[int, str] = {}
+        self._numbers: dict[Any, np.ndarray[Any, Any] | None] = {}
         self.free: list[str] = []
         self.count = 0
         self.lines: list[str] = []
@@ -135,6 +137,27 @@ class PythonSource:
             return repr(value) if value == value and not str(value).startswith("-") else f"({value!r})"
         return self.bind_global("scalar", value)
 
+    def operands(self, eqn: Eqn) -> list[str]:
+        """The operands of a call; Python numbers beside arrays as NumPy would convert them at each call."""
+        names = [self._atom(a) for a in eqn.inputs]
+        function = getattr(np, eqn.prim.scalar, None) if eqn.prim.scalar and self.xp is np else None
+        if function is None or not eqn.outs[0].aval.shape:
+            return names
+        dtypes = [a.aval.dtype for a in eqn.inputs if a.aval.box != "python"]
+        for i, a in enumerate(eqn.inputs):
+            if isinstance(a, Literal) and a.aval.box == "python":
+                names[i] = self.number(a.value, function, dtypes) or names[i]
+        return names
+
+    def number(self, value: Any, function: Any, dtypes: Sequence[DType]) -> str | None:
+        """The name of a number as an array without axes, where a ufunc would make it one."""
+        key = (repr(value), *dtypes, function)
+        if key not in self._numbers:
+            made = number_as_array(value, function, dtypes)
+            self._numbers[key] = None if made is None else self._numbers.setdefault((repr(value), made.dtype), made)
+        found = self._numbers[key]
+        return None if found is None else self.bind_global(spelled(value), found)
+
     def _release(self, var: Var, at: int, name: str | None = None) -> None:
         # A name whose variable is dead is used again, which drops the array as soon as possible at no cost.
         if self._last_use.get(var, -1) == at:
@@ -143,7 +166,7 @@ class PythonSource:
     def _emit(self, i: int, eqn: Eqn) -> None:
         prim = eqn.prim
         sizes = tuple(dict.fromkeys(sizes_in(tuple(eqn.params.values())))) if self.sized else ()
-        args = ", ".join(self._atom(a) for a in (*sizes, *eqn.inputs))
+        args = ", ".join([*map(self._atom, sizes), *self.operands(eqn)])
         types = [a.aval for a in (*eqn.inputs, *eqn.outs)]
         extended = prim.kind not in REGIONS and any([is_extended(a.dtype) for a in types])
         plain = prim.scalar is not None and self.xp is np and not extended
@@ -249,9 +272,13 @@ def compile_with(compiler: Compile) -> None:
     _compiler[0] = compiler
 
 
-def _compile(jaxpr: Jaxpr, xp: Any) -> Callable[..., tuple[Any, ...]]:
+def _compile(jaxpr: Jaxpr, xp: Any, passes: Any) -> Callable[..., tuple[Any, ...]]:
     return _compiler[0](jaxpr, xp)
 
 
-compiled: WeakMemo[Callable[..., tuple[Any, ...]]] = WeakMemo(_compile)
-"""``compiled(jaxpr, xp)``: the jaxpr as a Python function over the array module, kept on the jaxpr."""
+_compiled: WeakMemo[Callable[..., tuple[Any, ...]]] = WeakMemo(_compile)
+
+
+def compiled(jaxpr: Jaxpr, xp: Any) -> Callable[..., tuple[Any, ...]]:
+    """The jaxpr as a Python function over the array module, kept on the jaxpr for each pipeline of passes."""
+    return _compiled(jaxpr, xp, config.passes)

@@ -152,8 +152,9 @@ class Primitive:
         samples: a thunk that gives ``Sample``s for the systematic tests.
         traits: see ``Trait``.
         effects: ``effects(**params)`` gives the effects of one application; none if absent.
-        safe: for an elementwise operation, a value of its operands at which all derivatives are finite; None for one
-            that is linear in all of them, or constant. ``safe_where`` puts it where nobody looks.
+        safe: for an elementwise operation, a value of its operands at which all derivatives are finite, or one for each
+            of them, None for one that stays; None for an operation that is linear in all of them, or constant.
+            ``safe_where`` puts it where nobody looks.
         not_differentiable: why there is no derivative, in words for the user; set instead of ``jvp``.
     """
 
@@ -181,7 +182,7 @@ class Primitive:
     samples: Callable[[], Iterable[Sample]] | None = None
     traits: frozenset[str] = field(default_factory=frozenset)
     effects: Callable[..., frozenset[str]] | None = None
-    safe: float | None = 0.5
+    safe: float | tuple[float | None, ...] | None = 0.5
     not_differentiable: str | None = None
 
     def __post_init__(self) -> None:

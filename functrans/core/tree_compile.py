@@ -37,6 +37,22 @@ def compile_matcher(treedef: PyTreeDef) -> Matcher:
     return _MatcherSource().function(treedef) if _is_small(treedef) else lambda tree: _match(treedef, tree)
 
 
+def matching(treedef: PyTreeDef) -> tuple[list[str], list[str], dict[str, Any]] | None:
+    """Statements that take a tree of one structure apart: they return None, or raise KeyError, for another structure.
+
+    Returns:
+        the statements, which read ``tree``; the names of the leaves, which are not looked at; what the statements
+        refer to. None for structures that are too large, or that have containers of other classes than the built-in.
+    """
+    if not _is_small(treedef):
+        return None
+    source = _MatcherSource()
+    source.visit(treedef, "tree")
+    if any([leaf.startswith("*") for leaf in source.leaves]):
+        return None
+    return source.lines, source.leaves, source.scope
+
+
 def compile_builder(treedef: PyTreeDef) -> Builder:
     """A function that does what `treedef.unflatten` does, for a list or a tuple of leaves.
 

@@ -20,6 +20,7 @@ from functrans.core import dtypes
 from functrans.core.structural import convert
 from functrans.core.trace import aval_of
 from functrans.lax.contraction import tensordot
+from functrans.lax.movement import copy
 from functrans.lax.precision import PrecisionLike, check_precision
 from functrans.lax.static import normalize_axes, normalize_axis, normalize_shape
 from functrans.lax.taking import take
@@ -172,6 +173,8 @@ def _resample(
     antialias: bool,
 ) -> Any:
     dtype = aval_of(image).dtype
+    if not axes:
+        return copy(image)
     if method is ResizeMethod.CUBIC_PYTORCH and antialias:
         method = ResizeMethod.CUBIC
     for axis, by, shift in zip(axes, scale, translation, strict=True):
@@ -232,6 +235,8 @@ def resize(
 
 
 def _nearest(image: Any, axes: Sequence[int], shape: tuple[Any, ...]) -> Any:
+    if not axes:
+        return copy(image)
     for d in axes:
         m, n = aval_of(image).shape[d], shape[d]
         single = np.float32

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,8 @@ def _matrix_product(x: Any, y: Any) -> Any:
 
 
 _ndarray_dot = np.ndarray.dot
+_OUTER_ELEMENTS = 1 << 12
+"""Results of outer products from which einsum's start is worth it."""
 
 
 @lru_cache(maxsize=4096)
@@ -118,6 +121,8 @@ def _product_kernel(xp: Any, xs: tuple[int, ...], ys: tuple[int, ...], dims: Dot
     _, (lb, rb) = dims
     lf, rf = free_axes(len(xs), (), lb), free_axes(len(ys), (), rb)
     batch = tuple(xs[a] for a in lb)
+    if xp is np and batch and prod(xs) * prod(ys[a] for a in rf) >= _OUTER_ELEMENTS:
+        return _outer_products(len(xs), len(ys), dims)
     x_shape = (*batch, *(xs[a] for a in lf), *(1,) * len(rf))
     y_shape = (*batch, *((1,) * len(lf) if batch else ()), *(ys[a] for a in rf))
     left, right = _arranged((*lb, *lf), xs, x_shape), _arranged((*rb, *rf), ys, y_shape)
@@ -125,6 +130,16 @@ def _product_kernel(xp: Any, xs: tuple[int, ...], ys: tuple[int, ...], dims: Dot
     if left is None and right is None:
         return multiply
     return lambda x, y: multiply(left(x) if left else x, right(y) if right else y)
+
+
+def _outer_products(nx: int, ny: int, dims: DotDimensionNumbers) -> Kernel:
+    """Outer products side by side. einsum has the quicker loop: a broadcast product starts anew at each short row."""
+    _, (lb, rb) = dims
+    x_letters = ascii_letters[:nx]
+    y_letters = "".join(x_letters[lb[rb.index(a)]] if a in rb else ascii_letters[nx + a] for a in range(ny))
+    free = [x_letters[a] for a in free_axes(nx, (), lb)] + [y_letters[a] for a in free_axes(ny, (), rb)]
+    subscripts = f"{x_letters},{y_letters}->{''.join([*[x_letters[a] for a in lb], *free])}"
+    return lambda x, y: np.einsum(subscripts, x, y)
 
 
 def _looped_kernel(xp: Any, xs: tuple[int, ...], ys: tuple[int, ...], dims: DotDimensionNumbers) -> Kernel:

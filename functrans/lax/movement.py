@@ -50,7 +50,8 @@ def _sizes(shape: Sequence[Any]) -> list[Any]:
 
 
 def _reshape_impl(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
-    return (x if hasattr(x, "reshape") else xp.asarray(x)).reshape(shape)
+    # A NumPy scalar would stay one.
+    return (x if getattr(x, "ndim", 0) else xp.asarray(x)).reshape(shape)
 
 
 def _reshape_index(at: Sequence[Any], old: tuple[int, ...], new: tuple[int, ...]) -> tuple[Any, ...]:
@@ -81,7 +82,7 @@ reshape_p: Primitive = movement(
     impl=_reshape_impl,
     specialize=lambda xp, avals, *, shape: (
         operator.methodcaller("reshape", shape)
-        if avals[0].box != "python"
+        if avals[0].box == "array"
         else lambda x: _reshape_impl(xp, x, shape=shape)
     ),
     index=lambda at, x, *, shape: Source(0, _reshape_index(at, x.shape, shape)),
@@ -96,6 +97,7 @@ reshape_p: Primitive = movement(
         Sample((np.array([2.0]),), {"shape": ()}),
         Sample((np.float64(2.0),), {"shape": (1, 1)}),
         Sample((1.5,), {"shape": ()}),
+        Sample((np.float32(1.5),), {"shape": ()}),
         Sample((np.zeros((0, 3)),), {"shape": (2, 0)}),
     ],
 )

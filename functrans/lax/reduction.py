@@ -340,8 +340,11 @@ argmax_p = _arg_extremum("argmax")
 argmin_p = _arg_extremum("argmin")
 
 
-def argmax(x: Any, axis: int) -> Any:
+def argmax(x: Any, axis: int, index_dtype: Any = None) -> Any:
     """The index of the first maximum along an axis, of the first NaN where there is one.
+
+    Args:
+        index_dtype: the dtype of the index; that of NumPy's indices if None.
 
     Raises:
         ShapeError: the axis has no elements.
@@ -349,16 +352,18 @@ def argmax(x: Any, axis: int) -> Any:
     >>> argmax(np.array([[1.0, 4.0], [3.0, 2.0]]), 1)
     array([1, 0])
     """
-    return argmax_p.bind(x, axis=_searched("argmax", x, axis))
+    found = argmax_p.bind(x, axis=_searched("argmax", x, axis))
+    return found if index_dtype is None else structural.convert(found, index_dtype)
 
 
-def argmin(x: Any, axis: int) -> Any:
+def argmin(x: Any, axis: int, index_dtype: Any = None) -> Any:
     """The index of the first minimum along an axis; otherwise as ``argmax``.
 
     >>> argmin(np.array([[1.0, 4.0], [3.0, 2.0]]), 1)
     array([0, 1])
     """
-    return argmin_p.bind(x, axis=_searched("argmin", x, axis))
+    found = argmin_p.bind(x, axis=_searched("argmin", x, axis))
+    return found if index_dtype is None else structural.convert(found, index_dtype)
 
 
 def _searched(name: str, x: Any, axis: int) -> int:

@@ -208,6 +208,27 @@ def _scatter_impl(
     return out
 
 
+def _scatter_specialize(
+    xp: Any, avals: Sequence[ShapedArray], *, axes: Axes, at: int, op: str, mode: Mode, unique: bool
+) -> Callable[..., Any]:
+    """One place, as in a loop that fills an array, is written without asking what was known before."""
+    if mode != "raise" or any(i.ndim for i in avals[2:]):
+        return lambda *args: _scatter_impl(xp, *args, axes=axes, at=at, op=op, mode=mode, unique=unique)
+    function = getattr(xp, _UFUNCS[op]) if op != "set" else None
+    leading = axes == tuple(range(len(axes)))
+
+    def write(x: Any, updates: Any, *indices: Any) -> Any:
+        out = x.copy()
+        key = indices if leading else numpy_key(axes, indices)
+        try:
+            out[key] = updates if function is None else function(out[key], updates)
+        except IndexError:
+            raise out_of_bounds("index", x.shape, axes, indices) from None
+        return out
+
+    return write
+
+
 def _accumulate(function: Any, op: str, out: Any, key: Any, updates: Any) -> None:
     if op in ("min", "max"):
         # ``maximum.at`` reports NaN as an invalid value, which ``maximum`` itself does not.
@@ -357,6 +378,7 @@ scatter_p: Primitive = Primitive(
     "scatter",
     shape=_scatter_shape,
     impl=_scatter_impl,
+    specialize=_scatter_specialize,
     jvp=_scatter_jvp,
     transpose=_scatter_transpose,
     batch=_scatter_batch,

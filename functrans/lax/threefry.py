@@ -181,7 +181,7 @@ def threefry2x32(key1: Any, key2: Any, count1: Any, count2: Any) -> tuple[Any, A
     ('0xc4923a9c', '0x483df7a0')
     """
     words = (key1, key2, count1, count2)
-    check_words("threefry2x32", [aval_of(w) for w in words])
+    _shape(*map(aval_of, words))
     first, second = threefry2x32_p.bind(*words)
     return first, second
 

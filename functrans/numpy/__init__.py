@@ -9,7 +9,6 @@ from numpy import False_ as False_
 from numpy import ScalarType as ScalarType
 from numpy import True_ as True_
 from numpy import __array_api_version__ as __array_api_version__
-from numpy import __array_namespace_info__ as __array_namespace_info__
 from numpy import array2string as array2string
 from numpy import array_repr as array_repr
 from numpy import array_str as array_str
@@ -94,6 +93,7 @@ from functrans.core import dtypes as _dtypes
 from functrans.numpy import dispatch as _dispatch
 from functrans.numpy import operators as _operators
 from functrans.numpy import ufuncs as _ufuncs
+from functrans.numpy.arguments import since as _since
 from functrans.numpy.calculus import convolve as convolve
 from functrans.numpy.calculus import corrcoef as corrcoef
 from functrans.numpy.calculus import correlate as correlate
@@ -452,6 +452,7 @@ from functrans.numpy.windows import unpackbits as unpackbits
 float_ = float64
 complex_ = complex128
 ufunc = _ufuncs.Ufunc
+__array_namespace_info__ = _since("2.1", "__array_namespace_info__")
 
 _dispatch.namespace[:] = [_sys.modules[__name__]]
 _operators.install()

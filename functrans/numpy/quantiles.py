@@ -140,10 +140,10 @@ def _element(s: Sorted, index: Any) -> Any:
 
 
 def _restored(x: Any, out: Any, lead: int, axes: tuple[int, ...], keepdims: Any) -> Any:
-    """A result with the reduced axes put back, behind ``lead`` axes of quantiles."""
+    """A result with the reduced axes put back, behind ``lead`` axes of quantiles; NumPy gives an array then."""
     if flag(keepdims):
         kept = tuple(1 if a in axes else n for a, n in enumerate(aval_of(x).shape))
-        out = lax.reshape(out, aval_of(out).shape[:lead] + kept)
+        return rebox(lax.reshape(out, aval_of(out).shape[:lead] + kept), "array")
     return rebox(out, "numpy")
 
 

@@ -47,7 +47,7 @@ def kaiser(M: Any, beta: Any) -> Any:
     ``M`` is static; ``beta`` may be traced, and is differentiated in.
 
     >>> kaiser(5, 2.0).round(4)
-    array([0.4387, 0.8334, 1.    , 0.8334, 0.4387])
+    array([0.4387, 0.8348, 1.    , 0.8348, 0.4387])
     """
     if current_trace() is None:
         return np.kaiser(M, beta)

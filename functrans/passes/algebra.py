@@ -1,8 +1,8 @@
 """Algebraic simplification: a table of rows, each a way to write one operation that costs less.
 
-The rows stand in ``rows_elementwise``, ``rows_movement`` and ``rows_reassociating``. One must hold bit for bit for every
-dtype, for NaN, infinities, signs of zero and empty arrays. A row that only holds up to rounding says by how much, and
-runs where the pipeline asks for it.
+The rows stand in ``rows_elementwise``, ``rows_movement`` and ``rows_reassociating``. One must hold bit for bit for
+every dtype, for NaN, infinities, signs of zero and empty arrays. A row that only holds up to rounding says by how much,
+and runs where the pipeline asks for it.
 """
 
 from __future__ import annotations

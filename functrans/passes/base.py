@@ -8,6 +8,7 @@ from typing import Any
 
 from functrans import errors
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, Var
+from functrans.core.primitive import Kind
 from functrans.util.cache import WeakMemo
 
 
@@ -119,9 +120,9 @@ class Rewriter:
         return self.jaxpr.replace(eqns=self.eqns, outvars=outvars, **changes)
 
 
-def with_bodies(eqn: Eqn, change: Callable[[Jaxpr], Jaxpr]) -> Eqn:
-    """An equation with its regions changed: the bodies of loops and the branches of conditionals."""
-    if eqn.prim.kind not in ("loop", "branch"):
+def with_bodies(eqn: Eqn, change: Callable[[Jaxpr], Jaxpr], kinds: tuple[Kind, ...] = ("loop", "branch")) -> Eqn:
+    """An equation with its regions changed: as a rule the bodies of loops and the branches of conditionals."""
+    if eqn.prim.kind not in kinds:
         return eqn
     params = dict(eqn.params)
     for name, value in eqn.params.items():

@@ -1,4 +1,4 @@
-"""Constant folding: what depends on literals alone is computed once.
+"""Constant folding: what depends on literals and read-only constants alone is computed once.
 
 A result of at most ``limit`` elements becomes a literal (0-d) or a constant of the jaxpr. What NumPy would warn about
 (a division by zero, an overflow) stays, so that the warning comes when the program runs, as it does eagerly.
@@ -26,7 +26,8 @@ class FoldConstants(Pass):
 
     def run(self, jaxpr: Jaxpr) -> Jaxpr:
         rewriter = Rewriter(jaxpr)
-        arrays: dict[Atom, Any] = {}
+        given = {v: c for v, c in zip(jaxpr.constvars, jaxpr.consts, strict=True) if _is_fixed(c)}
+        arrays: dict[Atom, Any] = dict(given)
         for old in jaxpr.eqns:
             eqn = with_bodies(rewriter.inputs(old), self.run)
             rewriter.changed = rewriter.changed or eqn is not old
@@ -46,7 +47,7 @@ class FoldConstants(Pass):
         if not rewriter.changed:
             return jaxpr
         used = {a for eqn in rewriter.eqns for a in eqn.inputs} | {rewriter.read(v) for v in jaxpr.outvars}
-        made = [(v, value) for v, value in arrays.items() if v in used and isinstance(v, Var)]
+        made = [(v, value) for v, value in arrays.items() if v in used and isinstance(v, Var) and v not in given]
         return rewriter.finish(
             constvars=(*jaxpr.constvars, *[v for v, _ in made]), consts=(*jaxpr.consts, *[value for _, value in made])
         )
@@ -54,8 +55,7 @@ class FoldConstants(Pass):
     def _may(self, eqn: Eqn) -> bool:
         if eqn.effects or eqn.prim.multiple or eqn.prim.kind not in (None, "library"):
             return False
-        # A broadcast is cheaper made anew than read, and often needs no making at all.
-        if Trait.BARRIER in eqn.prim.traits or Trait.VIEW in eqn.prim.traits:
+        if Trait.BARRIER in eqn.prim.traits:
             return False
         shape = eqn.outs[0].aval.shape
         size = 1
@@ -63,7 +63,19 @@ class FoldConstants(Pass):
             if isinstance(extent, SizeVar):
                 return False
             size *= extent
+        # A broadcast is cheaper made anew than read, and often needs no making at all.
+        if Trait.VIEW in eqn.prim.traits and size > max([a.aval.size for a in eqn.inputs], default=0):
+            return False
         return size <= self.limit
+
+
+def _is_fixed(value: Any) -> bool:
+    """Whether an array is read-only, and so is the memory that it views: nobody changes it later."""
+    while isinstance(value, np.ndarray) and not value.flags.writeable:
+        if value.base is None:
+            return True
+        value = value.base
+    return False
 
 
 def _compute(eqn: Eqn, inputs: list[Any]) -> Any:

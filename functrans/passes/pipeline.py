@@ -12,12 +12,16 @@ from functrans.passes.dead import DeadCode
 from functrans.passes.decompose import Decompose
 from functrans.passes.fold import FoldConstants
 from functrans.passes.inline import Inline
+from functrans.passes.layout import Layout
+from functrans.passes.loops import Loops
 
 default = Pipeline(
     (
         Inline(),
         Decompose(),
         Algebra(),
+        Layout(),
+        Loops(),
         FoldConstants(),
         CommonSubexpressions(),
         DeadCode(),
@@ -45,4 +49,5 @@ def using(pipeline: Pipeline | None) -> AbstractContextManager[None]:
         b:f64[3] = mul a 1.0
       in (b,) }
     """
-    return override("passes", pipeline)
+    made: AbstractContextManager[None] = override("passes", pipeline)
+    return made

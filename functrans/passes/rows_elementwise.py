@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from functrans.core import dtypes
+from functrans.core.dtypes import DType
 from functrans.core.jaxpr import Atom, Eqn, Literal
 from functrans.core.primitive import Trait
 from functrans.passes.table import ELEMENTWISE, Context, is_number, kind_of, number, row, whole
@@ -127,7 +129,7 @@ def a_part_of_two(context: Context, eqn: Eqn) -> Atom | None:
 
 
 def _negated(context: Context, atom: Atom) -> Atom | None:
-    """What an operand is the negative of. A Python number is left alone: its negative may have no place in the dtype."""
+    """What an operand is the negative of. Not a Python number: that may have no place in the dtype."""
     inner = context.made_by(atom, "neg")
     return None if inner is None or inner.inputs[0].aval.weak else inner.inputs[0]
 
@@ -252,10 +254,10 @@ def opposite_choice(context: Context, eqn: Eqn) -> Atom | None:
     return context.emit(eqn.prim, inner.inputs[0], y, x)
 
 
-def _twice(p: object, x: object, y: object, first: bool) -> object:
-    c = p.ne(x, x)  # type: ignore[attr-defined]
-    inner = p.select(c, y, x)  # type: ignore[attr-defined]
-    return p.select(c, inner, y) if first else p.select(c, x, inner)  # type: ignore[attr-defined]
+def _twice(p: Any, x: Any, y: Any, first: bool) -> Any:
+    c = p.ne(x, x)
+    inner = p.select(c, y, x)
+    return p.select(c, inner, y) if first else p.select(c, x, inner)
 
 
 @row("select", examples=[lambda p, x, y: _twice(p, x, y, True), lambda p, x, y: _twice(p, x, y, False)])
@@ -282,6 +284,16 @@ def already_of_the_dtype(context: Context, eqn: Eqn) -> Atom | None:
     return x if x.aval.dtype == eqn.params["dtype"] else None
 
 
+@row("convert", examples=[lambda p, x, y: p.select(p.convert(True, dtype=np.dtype(bool)), x, y),
+     lambda p, x, y: p.add(p.convert(2, dtype=x.dtype), x)])  # fmt: skip
+def known_number(context: Context, eqn: Eqn) -> Atom | None:
+    """A small whole Python number is one of every dtype."""
+    value, dtype = number(eqn.inputs[0]), eqn.params["dtype"]
+    if type(value) not in (bool, int) or not 0 <= value < 100 or dtypes.is_extended(dtype):
+        return None
+    return Literal(np.asarray(value, dtype)[()])
+
+
 @row(
     "convert",
     examples=[
@@ -302,12 +314,17 @@ def through_a_wider_dtype(context: Context, eqn: Eqn) -> Atom | None:
     # What a float out of range becomes as an integer is nowhere said, and differs from one dtype to the next.
     if x.aval.dtype.kind not in "bui" and dtype.kind in "bui":
         return None
-    if x.aval.dtype.kind in "ui" and middle.kind not in "ui" and dtype.kind in "bui" and not _holds(dtype, x.aval.dtype):
+    if (
+        x.aval.dtype.kind in "ui"
+        and middle.kind not in "ui"
+        and dtype.kind in "bui"
+        and not _holds(dtype, x.aval.dtype)
+    ):
         return None
     return context.emit(eqn.prim, x, dtype=dtype)
 
 
-def _holds(wide: np.dtype, narrow: np.dtype) -> bool:  # type: ignore[type-arg]
+def _holds(wide: DType, narrow: DType) -> bool:
     """Whether a dtype has every value of another one."""
     if dtypes.is_extended(wide) or dtypes.is_extended(narrow):
         return False
@@ -356,9 +373,9 @@ def broadcast_operands(context: Context, eqn: Eqn) -> Atom | None:
     return context.emit(eqn.prim, *inputs, **eqn.params) if found == out else None
 
 
-def _all(p: object, x: object, like: object) -> object:
-    scalar = p.reduce_max(x, axes=tuple(range(x.ndim)))  # type: ignore[attr-defined]
-    return p.broadcast(scalar, shape=like.shape, dims=())  # type: ignore[attr-defined]
+def _all(p: Any, x: Any, like: Any) -> Any:
+    scalar = p.reduce_max(x, axes=tuple(range(x.ndim)))
+    return p.broadcast(scalar, shape=like.shape, dims=())
 
 
 @row(

@@ -71,7 +71,8 @@ def reshapes(context: Context, eqn: Eqn) -> Atom | None:
 
 @row("broadcast", examples=[
      lambda p, x, y: p.broadcast(x, shape=x.shape, dims=tuple(range(x.ndim))),
-     lambda p, x, y: p.broadcast(p.broadcast(x, shape=(3, *x.shape), dims=(1, 2)), shape=(2, 3, *x.shape), dims=(1, 2, 3)),
+     lambda p, x, y: p.broadcast(p.broadcast(x, shape=(3, *x.shape), dims=(1, 2)), shape=(2, 3, *x.shape),
+                                 dims=(1, 2, 3)),
 ])  # fmt: skip
 def broadcasts(context: Context, eqn: Eqn) -> Atom | None:
     x, shape, dims = eqn.inputs[0], eqn.params["shape"], eqn.params["dims"]
@@ -131,8 +132,8 @@ def slices(context: Context, eqn: Eqn) -> Atom | None:
 
 
 @row("slice", examples=[
-     lambda p, x, y: p.slice(p.concatenate(x, y, dimension=1), start=(0, x.shape[1]), limit=(x.shape[0], 2 * x.shape[1]),
-                             strides=(1, 1)),
+     lambda p, x, y: p.slice(p.concatenate(x, y, dimension=1), start=(0, x.shape[1]),
+                             limit=(x.shape[0], 2 * x.shape[1]), strides=(1, 1)),
      lambda p, x, y: p.slice(p.concatenate(x, y, dimension=1), start=(0, 1), limit=(x.shape[0], x.shape[1]),
                              strides=(1, 2)),
 ])  # fmt: skip

@@ -88,7 +88,7 @@ class _Guarded:
 
     def _run(self, eqn: Eqn) -> Eqn:
         """Record an equation as it is; what is inside its own jaxprs is guarded already."""
-        eqn = with_bodies(eqn, guard_selects)
+        eqn = with_bodies(eqn, guard_selects, ("loop", "branch", "call"))
         if self.jaxpr.sized:
             eqn = sized(eqn, self.plain)
         with source_context(eqn.source):
@@ -154,14 +154,19 @@ class _Guarded:
             return
         inputs = [self._live(a) for a in eqn.inputs]
         if mask is not ALL and eqn.prim.safe is not None and eqn.prim.has(Trait.ELEMENTWISE):
-            inputs = [self._behind(x, a, mask, eqn.prim.safe) for x, a in zip(inputs, eqn.inputs, strict=True)]
+            safe = eqn.prim.safe if isinstance(eqn.prim.safe, tuple) else (eqn.prim.safe,) * len(inputs)
+            inputs = [self._behind(x, a, mask, s) for x, a, s in zip(inputs, eqn.inputs, safe, strict=True)]
         if any(x is not self._plain(a) for x, a in zip(inputs, eqn.inputs, strict=True)):
             self.guarded.update(zip(eqn.outs, self._bind(eqn, inputs), strict=True))
 
-    def _behind(self, x: Any, atom: Atom, mask: Any, safe: float) -> Any:
+    def _behind(self, x: Any, atom: Atom, mask: Any, safe: float | None) -> Any:
         """An operand with the safe value in the elements that no derivative reaches."""
         aval = atom.aval
-        if not dtypes.is_inexact(aval.dtype) or (isinstance(atom, Literal) and np.isfinite(atom.value).all()):
+        if (
+            safe is None
+            or not dtypes.is_inexact(aval.dtype)
+            or (isinstance(atom, Literal) and np.isfinite(atom.value).all())
+        ):
             return x
         key = (id(x), id(mask), safe)
         if key not in self.made:

@@ -28,8 +28,8 @@ class Entry(NamedTuple):
         name: what it is switched by.
         rule: the rewriting.
         examples: programs that it rewrites.
-        ulps: 0 for a row that keeps every bit. Else it reassociates, and changes a result by at most so many units in the
-            last place of what the same program gives for the operands' magnitudes, for each element that is summed.
+        ulps: 0 for a row that keeps every bit. Else it reassociates, and changes a result by at most so many units in
+            the last place of what the same program gives for the operands' magnitudes, for each element that is summed.
     """
 
     name: str

@@ -23,7 +23,7 @@ from functrans.core.primitive import Primitive, Sample, Trait
 from functrans.core.structural import broadcast_shapes, broadcast_to, elementwise_batch, rebox
 from functrans.core.trace import aval_of
 from functrans.lax.arithmetic import add, div, mul, neg, sub
-from functrans.lax.compare import eq, ge, le, logical_and, logical_or
+from functrans.lax.compare import eq, ge, le, logical_and, logical_or, lt
 from functrans.lax.control.loop import while_loop
 from functrans.lax.creation import full
 from functrans.lax.exponential import exp, log, log1p
@@ -34,6 +34,7 @@ from functrans.lax.power import sqrt
 from functrans.lax.random_bits import Words, random_unit_p
 from functrans.lax.reduction import reduce_any
 from functrans.lax.selection import select
+from functrans.lax.special.gamma import digamma
 from functrans.lax.special.incomplete_gamma import random_gamma_grad
 from functrans.lax.threefry import check_words, pairs
 from functrans.random.keys import parts
@@ -165,11 +166,12 @@ def _decompose(key1: Any, key2: Any, a: Any, *, log_space: bool) -> Any:
 def _implicit(t: Any, out: Any, key1: Any, key2: Any, a: Any, *, log_space: bool) -> Any:
     if not log_space:
         return mul(t, random_gamma_grad(a, out))
-    dtype = aval_of(out).dtype
-    sample = exp(out)
-    tiny = dtype.type(dtypes.finfo(dtype).tiny)
-    sample = select(eq(out, dtype.type(0)), tiny, sample)
-    return mul(t, div(random_gamma_grad(a, sample), sample))
+    number = aval_of(out).dtype.type
+    # Of small numbers the distribution function is x**a / gamma(a + 1) to rounding, whether x has underflowed or not.
+    small = lt(out, number(math.log(float(dtypes.finfo(aval_of(out).dtype).eps)) - 2))
+    x = exp(select(small, number(0), out))
+    limit = div(sub(digamma(add(a, 1.0)), out), a)
+    return mul(t, select(small, limit, div(random_gamma_grad(a, x), x)))
 
 
 def _samples() -> list[Sample]:

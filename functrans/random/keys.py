@@ -192,32 +192,35 @@ class Key:
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise errors.ArgumentError(
             "a random key was used as an array of numbers. functrans.random.key_data(key) gives its words; to sample, "
-            "pass the key to a function of functrans.random"
+            "pass the key to a function of functrans.random. Keys have the methods of arrays that move elements, and "
+            "NumPy's functions of that kind (np.stack, np.concatenate, np.where) take them"
         )
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func in (np.shape, np.ndim, np.size):
+            return func(*_words_in(args, 0), **kwargs)
         if func not in _MOVEMENTS:
             return self.__array__()
         first, second = [func(*_words_in(args, k), **_words_in(kwargs, k)) for k in (0, 1)]
         if isinstance(first, (list, tuple)):
             return [Key(a, b) for a, b in zip(first, second, strict=True)]
-        return Key(first, second) if is_array(first) else first
+        return Key(first, second)
 
     def __repr__(self) -> str:
-        parts = [f"{w}" if isinstance(w, (np.ndarray, np.generic)) else f"{w!r}" for w in self.words]
+        if not all([isinstance(w, (np.ndarray, np.generic)) for w in self.words]):
+            return f"Key({self._first!r}, {self._second!r})"
         kind = f"key<fry>[{','.join(map(str, self.shape))}]"
         if not self.shape:
-            return f"Key({kind}: [{' '.join(parts)}])"
-        data = np.stack(self.words, -1) if isinstance(self._first, np.ndarray) else parts
-        return f"Key({kind}:\n{data})"
+            return f"Key({kind}: [{self._first} {self._second}])"
+        return f"Key({kind}:\n{np.stack(self.words, -1)})"
 
 
 _MOVEMENTS = frozenset(
     {
         np.append, np.array_split, np.atleast_1d, np.atleast_2d, np.broadcast_to, np.concatenate, np.copy, np.delete,
-        np.dstack, np.expand_dims, np.flip, np.hstack, np.insert, np.moveaxis, np.ndim, np.ravel, np.repeat, np.reshape,
-        np.roll, np.rollaxis, np.rot90, np.shape, np.size, np.split, np.squeeze, np.stack, np.swapaxes, np.take,
-        np.tile, np.transpose, np.vstack, np.where,
+        np.dstack, np.expand_dims, np.flip, np.hstack, np.insert, np.moveaxis, np.ravel, np.repeat, np.reshape,
+        np.roll, np.rollaxis, np.rot90, np.split, np.squeeze, np.stack, np.swapaxes, np.take, np.tile, np.transpose,
+        np.vstack, np.where,
     }
 )  # fmt: skip
 
@@ -433,7 +436,7 @@ def fold_in(key: Any, data: Any) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.fold_in(ft.random.key(0), 7)
-    Key(key<fry>[]: [2032629388 3407131645])
+    Key(key<fry>[]: [2716826189 292468403])
     """
     where = "functrans.random.fold_in"
     words = words_of("fold_in", key)

@@ -42,7 +42,7 @@ def bits(key: Any, shape: Any = (), dtype: Any = None) -> Any:
 
     >>> import numpy as np, functrans as ft
     >>> ft.random.bits(ft.random.key(0), (2,), np.uint8)
-    array([235, 223], dtype=uint8)
+    array([167, 146], dtype=uint8)
     """
     words = use("bits", key)
     target = dtypes.canonical(np.dtype(np.uint64 if dtype is None else dtype))
@@ -66,7 +66,7 @@ def uniform(key: Any, shape: Any = (), dtype: Any = None, minval: Any = 0.0, max
 
     >>> import functrans as ft
     >>> ft.random.uniform(ft.random.key(0), (2,))
-    array([0.41845711, 0.71524163])
+    array([0.41845711, 0.21629545])
     """
     words = use("uniform", key)
     target = float_dtype("uniform", dtype)
@@ -89,7 +89,7 @@ def normal(key: Any, shape: Any = (), dtype: Any = None) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.normal(ft.random.key(0), (2,))
-    array([-0.20584235,  0.56867876])
+    array([-0.20584214, -0.78476578])
     """
     words = use("normal", key)
     target = dtypes.canonical(np.dtype(np.float64 if dtype is None else dtype))
@@ -112,7 +112,7 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
 
     >>> import functrans as ft
     >>> ft.random.truncated_normal(ft.random.key(0), -1.0, 1.0, (2,))
-    array([-0.1405093 ,  0.37831152])
+    array([-0.13999612, -0.50631466])
     """
     name = "truncated_normal"
     words = use(name, key)
@@ -137,7 +137,7 @@ def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) 
 
     >>> import functrans as ft
     >>> ft.random.lognormal(ft.random.key(0), 0.5, (2,))
-    array([0.90220138, 1.32888407])
+    array([0.90219818, 0.67544544])
     """
     target = dtypes.canonical(np.dtype(np.float64 if dtype is None else dtype))
     scale = parameter("lognormal", "sigma", sigma, target)
@@ -149,7 +149,7 @@ def exponential(key: Any, shape: Any = (), dtype: Any = None) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.exponential(ft.random.key(0), (2,))
-    array([0.54207056, 1.25611434])
+    array([0.54207056, 0.24372319])
     """
     words = use("exponential", key)
     return draw.exponential(words, sample_shape("exponential", shape), float_dtype("exponential", dtype))
@@ -170,7 +170,7 @@ def gumbel(key: Any, shape: Any = (), dtype: Any = None, mode: str | None = None
 
     >>> import functrans as ft
     >>> ft.random.gumbel(ft.random.key(0), (2,))
-    array([0.13773082, 1.09340309])
+    array([ 0.13790566, -0.42599294])
     """
     words = use("gumbel", key)
     return scalar(draw.gumbel(words, sample_shape("gumbel", shape), float_dtype("gumbel", dtype), gumbel_mode(mode)))
@@ -192,7 +192,7 @@ def laplace(key: Any, shape: Any = (), dtype: Any = None) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.laplace(ft.random.key(0), (2,))
-    array([-0.17809955,  0.56327199])
+    array([0.17803369, 0.83796278])
     """
     words = use("laplace", key)
     target = float_dtype("laplace", dtype)
@@ -206,7 +206,7 @@ def logistic(key: Any, shape: Any = (), dtype: Any = None) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.logistic(ft.random.key(0), (2,))
-    array([-0.32912041,  0.92098432])
+    array([-0.32911032, -1.28738678])
     """
     words = use("logistic", key)
     target = float_dtype("logistic", dtype)
@@ -220,7 +220,7 @@ def cauchy(key: Any, shape: Any = (), dtype: Any = None) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.cauchy(ft.random.key(0), (2,))
-    array([-0.26195923,  0.80264329])
+    array([-0.26192951, -1.23784602])
     """
     words = use("cauchy", key)
     target = float_dtype("cauchy", dtype)
@@ -240,7 +240,7 @@ def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = None) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.pareto(ft.random.key(0), 2.0, (2,))
-    array([1.31131541, 1.87402379])
+    array([1.31132133, 1.12959775])
     """
     words = use("pareto", key)
     target = float_dtype("pareto", dtype)
@@ -259,7 +259,7 @@ def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.rayleigh(ft.random.key(0), 2.0, (2,))
-    array([2.63993459, 1.63725634])
+    array([2.63997102, 3.49983995])
     """
     words = use("rayleigh", key)
     target = float_dtype("rayleigh", dtype)
@@ -279,7 +279,7 @@ def weibull_min(key: Any, scale: Any, concentration: Any, shape: Any = (), dtype
 
     >>> import functrans as ft
     >>> ft.random.weibull_min(ft.random.key(0), 2.0, 1.5, (2,))
-    array([1.32966842, 2.32834087])
+    array([1.32963939, 0.78035921])
     """
     name = "weibull_min"
     words = use(name, key)
@@ -302,7 +302,7 @@ def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Any = None, dt
 
     >>> import functrans as ft
     >>> ft.random.triangular(ft.random.key(0), 0.0, 1.0, 4.0, (2,))
-    array([1.35863044, 2.15146063])
+    array([1.35831216, 0.9301515 ])
     """
     name = "triangular"
     words = use(name, key)
@@ -333,7 +333,7 @@ def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = None) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.wald(ft.random.key(0), 2.0, (2,))
-    array([4.97543349, 0.61519706])
+    array([0.22327945, 3.90085525])
     """
     words = use("wald", key)
     target = float_dtype("wald", dtype)
@@ -355,7 +355,7 @@ def maxwell(key: Any, shape: Any = (), dtype: Any = None) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.maxwell(ft.random.key(0), (2,))
-    array([1.04306007, 1.81246542])
+    array([1.98906991, 0.42460738])
     """
     words = use("maxwell", key)
     return maxwell_of(words, sample_shape("maxwell", shape), float_dtype("maxwell", dtype))
@@ -378,7 +378,7 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Any = (), dtype:
 
     >>> import functrans as ft
     >>> ft.random.double_sided_maxwell(ft.random.key(0), 0.0, 1.0, (2,))
-    array([-2.06398345,  1.3374649 ])
+    array([ 1.98461204, -2.4782074 ])
     """
     name = "double_sided_maxwell"
     words = use(name, key)
@@ -407,7 +407,7 @@ def rademacher(key: Any, shape: Any = (), dtype: Any = None) -> Any:
 
     >>> import functrans as ft
     >>> ft.random.rademacher(ft.random.key(0), (4,))
-    array([ 1, -1,  1, -1])
+    array([ 1,  1, -1, -1])
     """
     words = use("rademacher", key)
     target = dtypes.canonical(np.dtype(np.int64 if dtype is None else dtype))
@@ -431,7 +431,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> A
 
     >>> import functrans as ft
     >>> ft.random.bernoulli(ft.random.key(0), 0.5, (4,))
-    array([ True, False,  True, False])
+    array([ True,  True, False, False])
     """
     words = use("bernoulli", key)
     if mode not in ("low", "high"):

@@ -26,23 +26,26 @@ class Bounded(Generic[V]):
             raise ValueError(f"a cache needs room for at least one entry, got size={size}")
         self.size = size
         self._entries: OrderedDict[Hashable, V] = OrderedDict()
-        self._lock = threading.Lock()
+        # An entry that goes may end an object whose finalizer discards another one: the lock admits its own thread.
+        self._lock = threading.RLock()
         self.get: Callable[[Hashable], V | None] = self._entries.get
         _caches.add(self)
 
     def put(self, key: Hashable, value: V) -> V:
         """Store ``value``; the first of two racing threads wins, so that all hold the same object."""
+        gone = []
         with self._lock:
             kept = self._entries.setdefault(key, value)
             self._entries.move_to_end(key)
             while len(self._entries) > self.size:
-                self._entries.popitem(last=False)
+                gone.append(self._entries.popitem(last=False))
         return kept
 
     def discard(self, key: Hashable) -> None:
         """Remove an entry, if it is there."""
         with self._lock:
-            self._entries.pop(key, None)
+            gone = self._entries.pop(key, None)
+        del gone  # not while the lock is held
 
     def clear(self) -> None:
         with self._lock:

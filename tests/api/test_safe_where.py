@@ -131,7 +131,7 @@ def test_bodies_of_loops_and_branches() -> None:
         return ft.vmap(lambda t: lax.cond(t > 0, lambda t: np.log(t), lambda t: 0.0 * t, t))(x).sum()
 
     x = np.array([0.0, 1.0, 2.0])
-    for f in (scanned, branched):
+    for f in (scanned, branched, ft.checkpoint(scanned), ft.checkpoint(ft.jit(branched))):
         with np.errstate(all="ignore"):
             np.testing.assert_array_equal(ft.grad(ft.safe_where(f))(x), [0.0, 1.0, 0.5])
             np.testing.assert_array_equal(ft.jit(ft.grad(ft.safe_where(f)))(x), [0.0, 1.0, 0.5])
@@ -178,7 +178,9 @@ SAFE = [p for p in registry.values() if p.has(Trait.ELEMENTWISE) and p.safe is n
 def test_derivatives_are_finite_at_the_safe_value(prim: Primitive) -> None:
     for sample in [s for s in prim.samples() if s.order and aval_of(s.args[0]).dtype.char in "dD"][:1]:
         places = [i for i, a in enumerate(sample.args) if dtypes.is_inexact(aval_of(a).dtype) and np.ndim(a)]
-        point = [np.full_like(a, prim.safe) if i in places else a for i, a in enumerate(sample.args)]
+        safe = prim.safe if isinstance(prim.safe, tuple) else (prim.safe,) * len(sample.args)
+        places = [i for i in places if safe[i] is not None]
+        point = [np.full_like(a, safe[i]) if i in places else a for i, a in enumerate(sample.args)]
         for k in [i for i in places if sample.diff is None or i in sample.diff]:
 
             def f(x: Any, k: int = k, point: Any = point, params: Any = sample.params) -> Any:

@@ -89,10 +89,11 @@ def test_the_generated_program() -> None:
         "def program(v0, v1):\n"
         "    v1 = add(v0, v1)\n"
         "    v0 = multiply(v1, v0)\n"
-        "    v1 = multiply(v0, 2.0)\n"
+        "    v1 = multiply(v0, n2_0)\n"
         "    return (v1, v0, 1)\n"
     )
-    assert source.globals == {"add": np.add, "multiply": np.multiply}
+    assert source.globals == {"add": np.add, "multiply": np.multiply, "n2_0": 2.0}
+    assert source.globals["n2_0"].dtype == np.float64 and not source.globals["n2_0"].flags.writeable
     assert source.text("single", source.outputs[0]).endswith("    return v1\n")
 
 

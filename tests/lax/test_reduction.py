@@ -48,6 +48,7 @@ def test_nan_wins_every_extremum() -> None:
     assert np.isnan(lax.reduce_max(x))
     assert np.isnan(lax.reduce_min(x))
     assert lax.argmax(x, 0) == 1
+    np.testing.assert_array_equal(lax.argmax(x, 0, np.int32), np.int32(1), strict=True)
 
 
 @pytest.mark.parametrize("reduce", [lax.reduce_max, lax.reduce_min])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functrans import errors, lax
+from functrans import errors, jit, lax
 from functrans.core.stage import stage
 from functrans.core.trace import aval_of
 from functrans.lax.scatter import duplicate_links, scatter
@@ -123,6 +123,23 @@ def test_updates_out_of_bounds_raise_or_are_dropped() -> None:
         kept_x, kept_u = gradients(lambda x, u, op=op: scatter(x, u, [i[:1]], (0,), op=op), x, u[:1])
         np.testing.assert_array_equal(ct_x, kept_x)
         np.testing.assert_array_equal(ct_u, [kept_u[0], 0.0])
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_compiled_writes_of_one_place_agree_with_the_others(op: Any) -> None:
+    x = np.sin(np.arange(12.0)).reshape(3, 4)
+    for axes, at, u in [((0,), 0, np.arange(4.0)), ((1,), 1, np.arange(3.0)), ((0, 1), 0, np.array(2.0))]:
+        compiled = jit(lambda x, u, i, axes=axes, at=at: scatter(x, u, [i] * len(axes), axes, at, op))
+        for i in (1, -1, np.int32(2)):
+            before = x.copy()
+            np.testing.assert_array_equal(
+                compiled(x, u, i),
+                scatter(x, u, [i] * len(axes), axes, at, op),
+                strict=True,
+            )
+            np.testing.assert_array_equal(x, before)
+        with pytest.raises(errors.IndexingError, match=f"index 9 is out of bounds for axis {axes[0]} with extent"):
+            compiled(x, u, 9)
 
 
 def test_what_does_not_fit_is_named() -> None:

@@ -91,4 +91,6 @@ def same_bits(a: Any, b: Any) -> bool:
         return same_bits(a.real[...], b.real[...]) and same_bits(a.imag[...], b.imag[...])
     if a.dtype.kind != "f":
         return bool(np.array_equal(a, b))
-    return bool(np.array_equal(a, b, equal_nan=True) and np.array_equal(np.signbit(a) & (a == a), np.signbit(b) & (b == b)))
+    return bool(
+        np.array_equal(a, b, equal_nan=True) and np.array_equal(np.signbit(a) & (a == a), np.signbit(b) & (b == b))
+    )

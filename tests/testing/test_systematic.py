@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import functrans  # noqa: F401 - registers the primitives
+import functrans.random  # noqa: F401 - registers primitives of its own, besides those of the package
 from functrans.core.primitive import Primitive, registry
 from functrans.testing import systematic
 

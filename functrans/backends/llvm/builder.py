@@ -163,6 +163,8 @@ class Builder:
 
     def vector(self, scalar: str, ty: str, w: int = 1) -> V:
         """A scalar in all lanes."""
+        if not scalar.startswith("%"):
+            return self.const(int(scalar), ty, w)
         one = V(self.emit(f"insertelement <1 x {ty}> poison, {ty} {scalar}, i64 0"), ty, 1)
         return self.spread(one, w)
 
@@ -275,8 +277,8 @@ class Builder:
         full = f"llvm.masked.gather.{kept.suffix}.v{w}p0"
         self.declared[full] = f"declare {kept.full} @{full}(<{w} x ptr>, i32, <{w} x i1>, {kept.full})"
         live = mask or V("splat (i1 1)", "i1", w)
-        text = f"call {kept.full} @{full}(<{w} x ptr> {pointers}, i32 {size}, {live.full} {live.ref}, {kept.full} {kept.ref})"
-        return V(self.emit(text), ty, w)
+        given = f"<{w} x ptr> {pointers}, i32 {size}, {live.full} {live.ref}, {kept.full} {kept.ref}"
+        return V(self.emit(f"call {kept.full} @{full}({given})"), ty, w)
 
     def store(self, v: V, pointer: str, mask: V | None = None) -> None:
         size = BITS[v.ty] // 8

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from functrans.backends.llvm.operations import ROWS
-from functrans.kernel.index import Axis, FloorDiv, Index, Mod
+from functrans.kernel.index import Atom, Axis, FloorDiv, Index, Mod
 from functrans.kernel.ir import Access, AxisValue, Expr, Kernel, Load, Local, Op, Reduce, Scan, Stage, ordered
 
 BLOCK = 1 << 14
@@ -286,14 +286,19 @@ def _joined(index: Index) -> Index:
     for atom, c in index.terms:
         if isinstance(atom, Mod):
             for other, d in index.terms:
-                if isinstance(other, FloorDiv) and other.by == atom.by and other.index == atom.index and d == c * atom.by:
+                if (
+                    isinstance(other, FloorDiv)
+                    and other.by == atom.by
+                    and other.index == atom.index
+                    and d == c * atom.by
+                ):
                     rest = Index(index.const, tuple([t for t in index.terms if t[0] is not atom and t[0] is not other]))
                     return _joined(rest + atom.index * c)
     return index
 
 
 def _replaced(index: Index, outer: Axis, inner: Axis, both: Axis) -> Index:
-    terms = []
+    terms: list[tuple[Atom, int]] = []
     for atom, c in index.terms:
         if atom is inner:
             terms.append((both, c))

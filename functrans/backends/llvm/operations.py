@@ -93,9 +93,7 @@ def _to_integer(b: Builder, x: V, new: DType) -> V:
     whole = b.cast("fptosi", safe, through)
     whole = b.select(inside, whole, b.like(-(1 << (bits - 1)), whole))
     if new == np.dtype(np.uint64):
-        high = b.op(
-            "and", b.compare("oge", x, b.like(2.0**63, x)), b.compare("olt", x, b.like(2.0**64, x))
-        )
+        high = b.op("and", b.compare("oge", x, b.like(2.0**63, x)), b.compare("olt", x, b.like(2.0**64, x)))
         shifted = b.cast("fptosi", b.select(high, b.sub(x, b.like(2.0**63, x)), b.like(0.0, x)), "i64")
         upper = b.op("xor", shifted, b.like(-(1 << 63), shifted))
         whole = b.select(high, upper, whole)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from functrans.backends.host import HostBackend, HostSource
 from functrans.backends.host import generate as generate_host
+from functrans.backends.llvm import emit
 from functrans.backends.llvm.emit import KernelText
 from functrans.backends.llvm.runtime import Machine, machine
 from functrans.backends.llvm.target import target
@@ -19,10 +20,8 @@ from functrans.kernel.fuse import fuse
 from functrans.kernel.ir import Kernel
 from functrans.kernel.plan import Plan
 from functrans.kernel.waves import Node, waves
-from functrans.passes import default
+from functrans.passes import current
 
-PARALLEL_COST = 1 << 20
-"""Simple instructions times elements, below which a kernel runs on one thread: waking another takes as long."""
 SINGLE_POINTS = 1 << 12
 """Points below which one operation alone stays a call of NumPy: there is nothing to fuse."""
 
@@ -77,17 +76,23 @@ class LlvmSource(HostSource):
         dtype = self.bind_global(v.aval.dtype.name, v.aval.dtype)
         return f"{self.bind_global('asarray', np.asarray)}({name}, {dtype})"
 
+    def scratch(self) -> int:
+        return max([launch.scratch for launch in self.launches], default=0)
+
     def module(self) -> str:
         """The LLVM IR of all kernels."""
         parts = [*self.declared.values(), "", *self.helpers.values(), *[launch.text for launch in self.launches]]
         return "\n".join(parts) + "\n"
 
-    def defined(self, names: dict[str, Any]) -> None:
+    def defined(self, names: dict[str, Any], scope: dict[str, Any]) -> None:
         if not self.launches:
             return
         code = machine().load(self.module(), [n for launch in self.launches for n in launch.names])
         for launch in self.launches:
             launch.bind(code)
+        for name, value in scope.items():
+            if isinstance(value, Launch) and value.direct:
+                scope[name] = code.builtin(f"{value.names[0]}_direct", value)
 
 
 class Launch:
@@ -102,12 +107,13 @@ class Launch:
         self.chunked = nest.chunk is not None
         self.outs = [n for n, v in enumerate(text.buffers) if v in kernel.outs]
         self.arguments = len(text.buffers)
-        self.parallel = kernel.points * (nest.cost() + len(text.buffers)) >= PARALLEL_COST and self.units > 1
+        self.direct = text.direct
+        self.parallel = text.cost >= emit.PARALLEL_COST and self.units > 1
         self.code: Any = None
 
     def bind(self, code: Any) -> None:
         """Take the linked functions."""
-        types = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, *[ctypes.py_object] * self.arguments]
+        types: list[Any] = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, *[ctypes.py_object] * self.arguments]
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *types)
         self.code = code
         self.function = prototype(code.addresses[self.names[0]])
@@ -116,6 +122,13 @@ class Launch:
     def __call__(self, *arrays: Any) -> None:
         if self.run(arrays):
             self._run_copies(arrays)
+
+    @property
+    def scratch(self) -> int:
+        """The bytes of working memory on all threads together, those on the stack not counted."""
+        if self.direct:
+            return 0
+        return self.work if self.chunked or not self.parallel else self.work * min(pool.size(), self.units)
 
     def run(self, arrays: Sequence[Any]) -> int:
         """Run on arrays as they are; 1 where some of them cannot be read in place, and nothing was done."""
@@ -157,7 +170,7 @@ class Launch:
 
     def _run_copies(self, arrays: Sequence[Any]) -> None:
         """The same on contiguous copies, of which results are copied back."""
-        copies = [a if a.flags.carray or (a.flags.c_contiguous and a.flags.aligned) else _copy(a) for a in arrays]
+        copies = [a if _in_place(a) else np.array(a, a.dtype.newbyteorder("="), order="C") for a in arrays]
         if self.run(copies):
             raise AssertionError("a contiguous copy was refused")
         for n in self.outs:
@@ -165,8 +178,9 @@ class Launch:
                 arrays[n][...] = copies[n]
 
 
-def _copy(array: Any) -> Any:
-    return np.array(array, order="C", copy=True)
+def _in_place(array: Any) -> bool:
+    """Whether a kernel reads an array where it lies."""
+    return bool(array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative)
 
 
 class LlvmBackend(HostBackend):
@@ -175,7 +189,7 @@ class LlvmBackend(HostBackend):
     name = "llvm"
     requires = ("llvmlite",)
     install = "'functrans[native]'"
-    stages = ("jaxpr", *default.names, "kernels", "llvm", "assembly", "python")
+    after = ("kernels", "llvm", "assembly", "python")
 
     def nodes(self, jaxpr: Jaxpr) -> list[Node]:
         return nodes_of(jaxpr)
@@ -189,7 +203,7 @@ class LlvmBackend(HostBackend):
     def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
         if stage not in ("llvm", "assembly"):
             return super().as_text(jaxpr, stage)
-        source, _ = self.source(default(jaxpr), np, single=False)
+        source, _ = self.source(current()(jaxpr), np, single=False)
         assert isinstance(source, LlvmSource)
         host: Machine = machine()
         return source.module() if stage == "llvm" else host.assembly(source.module())

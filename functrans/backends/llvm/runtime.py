@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import sys
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +18,10 @@ _HEAD = object.__basicsize__
 DATA = _HEAD
 """Where an array object holds the address of its elements."""
 FLAGS = _HEAD + 48
+DTYPE = _HEAD + 40
+ORDER = _HEAD + 10
+"""Where a dtype object holds the order of bytes."""
+SWAPPED = ">" if sys.byteorder == "little" else "<"
 READY = 0x101
 """The flags of an array that a kernel reads in place: C-contiguous and aligned."""
 
@@ -67,6 +73,8 @@ class Machine:
         image = self.generator.emit_object(module)
         self.count += 1
         library = self.llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
+        for name, address in _python().items():
+            library.import_symbol(name, address)
         for name in names:
             library.export_symbol(name)
         return Code(library.link(self.linker, f"functrans_{self.count}"), names)
@@ -79,17 +87,54 @@ class Code:
         self.tracker = tracker
         self.addresses = {name: int(tracker[name]) for name in names}
 
+    def builtin(self, name: str, owner: Any) -> Callable[..., Any]:
+        """A function of Python's calling convention as a builtin, whose ``self`` is its owner and keeps the code."""
+        definition = _Method(name.encode(), self.addresses[name], _FASTCALL, None)
+        owner.definition = definition
+        signature = ctypes.PYFUNCTYPE(
+            ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p
+        )
+        made: Callable[..., Any] = signature(("PyCMethod_New", ctypes.pythonapi))(
+            ctypes.addressof(definition), owner, None, None
+        )
+        return made
+
+
+_FASTCALL = 0x80
+
+
+class _Method(ctypes.Structure):
+    """CPython's ``PyMethodDef``."""
+
+    _fields_: ClassVar = [
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    ]
+
+
+def _python() -> dict[str, int]:
+    """What native code calls of the interpreter."""
+    names = ("Py_IncRef", "PyObject_Vectorcall")
+    found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in names}
+    return found | {"_Py_NoneStruct": id(None)}
+
 
 def _check_layout() -> None:
     """Kernels read an array's address and flags from its object: both have to be where NumPy keeps them."""
     whole = np.zeros((3, 4))
-    for array in (whole, whole.T, whole[:, ::2], np.zeros(())):
+    swapped = whole.astype(whole.dtype.newbyteorder())
+    for array in (whole, whole.T, whole[:, ::2], np.zeros(()), np.zeros(2, np.int8), swapped):
         data = ctypes.c_void_p.from_address(id(array) + DATA).value
         flags = ctypes.c_int.from_address(id(array) + FLAGS).value
-        if data != array.ctypes.data or flags != array.flags.num:
+        dtype = ctypes.c_void_p.from_address(id(array) + DTYPE).value
+        order = ctypes.c_char.from_address(id(array.dtype) + ORDER).value.decode()
+        placed = data == array.ctypes.data and flags == array.flags.num and dtype == id(array.dtype)
+        if not placed or order != array.dtype.byteorder:
             raise errors.MissingBackendError(
-                f"the backend 'llvm' reads arrays where NumPy keeps them, and NumPy {np.__version__} keeps them elsewhere: "
-                "use backend='numpy'"
+                f"the backend 'llvm' reads arrays where NumPy keeps them, and NumPy {np.__version__} keeps them "
+                "elsewhere: use backend='numpy'"
             )
 
 

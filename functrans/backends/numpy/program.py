@@ -19,7 +19,7 @@ from functrans.kernel.fuse import fuse
 from functrans.kernel.ir import Kernel
 from functrans.kernel.plan import Plan
 from functrans.kernel.waves import Node, waves
-from functrans.passes import default
+from functrans.passes import current
 
 _THREADS_KEPT = 8
 PARALLEL_BYTES = 1 << 21
@@ -98,7 +98,7 @@ class ProgramSource(HostSource):
     def kernels_text(self) -> str:
         return "".join(f"{launch.text}\n\n" for launch in self.launches)
 
-    def defined(self, names: dict[str, Any]) -> None:
+    def defined(self, names: dict[str, Any], scope: dict[str, Any]) -> None:
         for launch in self.launches:
             launch.function = names[launch.name]
 
@@ -180,7 +180,7 @@ class NumpyBackend(HostBackend):
 
 def compile_region(jaxpr: Jaxpr, xp: Any) -> Callable[..., Any]:
     """A body of a loop or a branch as a function; its results may share memory with its operands."""
-    source, result = generate(default(jaxpr), xp, single=False, own=False)
+    source, result = generate(current()(jaxpr), xp, single=False, own=False)
     return source.function("program", result)
 
 

@@ -11,8 +11,9 @@ from functrans.core.jaxpr import Eqn, SizeVar
 from functrans.core.primitive import Trait
 from functrans.kernel.index import Axis, Position
 
-TILE_BYTES = 1 << 18
-"""Of one array of a tile: a few of them stay in the second-level cache together."""
+TILE_BYTES = 1 << 20
+"""Of one array of a tile: a few of them stay in the caches together. Smaller ones, which the second level holds, take
+longer: what a call of NumPy costs by itself outweighs what the nearer cache saves."""
 LONG_CALL = 1 << 20
 """Elements that a call touches, those of costly operations counted twenty times: about half a millisecond."""
 ROW_ELEMENTS = 1 << 15

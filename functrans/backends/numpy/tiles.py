@@ -17,6 +17,7 @@ import numpy as np
 
 from functrans.backends.numpy.target import TILE_BYTES, calling, ufunc
 from functrans.core.dtypes import DType
+from functrans.core.infix import number_as_array, spelled
 from functrans.core.jaxpr import Var
 from functrans.core.structural import convert_p
 from functrans.kernel.index import Axis, Position
@@ -38,6 +39,8 @@ from functrans.kernel.ir import (
 
 RUNS = 32
 """How many partial results a reduction over several tiles has at most."""
+NARROWEST = 64
+"""Elements that lie together, of which no tile takes fewer: NumPy's inner loops run along them."""
 REDUCERS = {
     "add": np.add,
     "mul": np.multiply,
@@ -81,7 +84,7 @@ class Schedule:
         self.row = tuple([a for a in kernel.order if a not in kernel.grid])
         trailing = kernel.order[len(kernel.order) - len(self.row) :] == self.row
         extent = math.prod([a.extent for a in self.row])
-        single = all(isinstance(s.kind, Reduce) and s.kind.monoid in REDUCERS for s in kernel.stages)
+        single = all(_combines(stage) for stage in kernel.stages)
         self.long = bool(self.row) and single and (extent > budget or not trailing)
         used = 1 if self.long else extent
         self.step: dict[Axis, int] = {}
@@ -89,7 +92,8 @@ class Schedule:
             if a in self.row and not self.long:
                 self.step[a] = a.extent
                 continue
-            tiles = -(-a.extent // min(a.extent, max(budget // used, 1)))
+            least = min(NARROWEST, budget) if a is kernel.order[-1] else 1
+            tiles = -(-a.extent // min(a.extent, max(budget // used, least)))
             self.step[a] = -(-a.extent // tiles)
             used *= self.step[a]
         self.loops = tuple([a for a in kernel.order if self.step[a] < a.extent])
@@ -239,6 +243,18 @@ class Tiles:
             return self._scalars.setdefault(key, self._scalars.get(key) or self.bind("scalar", value))
         return self._names[_key(expr)]
 
+    def _number(self, op: Op, arg: Expr, function: np.ufunc) -> str | None:
+        """The name of a constant operand as an array without axes; None where it is no Python number."""
+        if not isinstance(arg, Const):
+            return None
+        found = number_as_array(arg.value, function, [a.dtype for a in op.args if not isinstance(a, Const)])
+        if found is None:
+            return None
+        key = (found.dtype, repr(arg.value))
+        if key not in self._scalars:
+            self._scalars[key] = self.bind(spelled(arg.value), found)
+        return self._scalars[key]
+
     def _view(self, access: Access, level: int) -> str:
         """The name of a buffer's tile, aligned with the kernel's axes."""
         buffer, position = access.buffer, access.position
@@ -327,6 +343,7 @@ class Tiles:
             out = f"s{kept}"
         copy = self.bind("copyto", np.copyto)
         if function is not None:
+            args = [self._number(op, a, function) or name for a, name in zip(op.args, args, strict=True)]
             # NumPy's extrema take `out` by name alone.
             lines.append(calling(self.bind(function.__name__, function), function, args, out))
         elif op.prim.scalar == "where" and direct is None:
@@ -488,6 +505,14 @@ class Tiles:
         while parts[-1] == ":":
             parts.pop()
         return f"[{', '.join(parts)}]"
+
+
+def _combines(stage: Stage) -> bool:
+    """Whether a stage may see its rows piece by piece: it reads nothing that is known at the end of a row alone."""
+    if isinstance(stage.kind, Scan) or (isinstance(stage.kind, Reduce) and stage.kind.monoid not in REDUCERS):
+        return False
+    reads = ordered(stage.values)
+    return all(isinstance(e.stage.kind, Map) for e in reads if isinstance(e, Local))
 
 
 def axes_of(position: Position) -> Axes:

@@ -385,14 +385,14 @@ while_p: Primitive = Primitive(
 # -- the public functions -----------------------------------------------------------------------------------------
 
 
-def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init: Any) -> Any:
+def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
     """``body_fun`` applied to the carry as long as ``cond_fun`` of it holds.
 
     It stands for this loop::
 
-        while cond_fun(init):
-            init = body_fun(init)
-        return init
+        while cond_fun(init_val):
+            init_val = body_fun(init_val)
+        return init_val
 
     Both functions are traced once for given types, also outside of ``jit``, and may close over arrays and traced
     values. It is differentiable in both modes to any order: in reverse mode the loop counts its steps and keeps what
@@ -405,7 +405,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         cond_fun: a function of the carry that gives one boolean.
         body_fun: a function from the carry to the next one, of the same structure, shapes and dtypes. A Python
             number among the first values takes the dtype that the body gives it.
-        init: the first carry, a pytree of arrays and numbers.
+        init_val: the first carry, a pytree of arrays and numbers.
 
     Raises:
         TreeStructureError, ShapeError, DTypeError: for a carry that changes its type.
@@ -421,13 +421,13 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     check_function("while_loop", "cond_fun", cond_fun)
     check_function("while_loop", "body_fun", body_fun)
     where = f"while_loop({name_of(body_fun)})"
-    leaves, tree = flatten_operands(where, "init", init)
+    leaves, tree = flatten_operands(where, "init_val", init_val)
     if any_mode() and config.disable_jit:
-        done, value = _stepwise(cond_fun, body_fun, init)
+        done, value = _stepwise(cond_fun, body_fun, init_val)
         if done:
             return value
-    body = settle(where, "the carry", body_fun, init, (), (), _same_tree)
-    test = body_of(where, cond_fun, tree_structure((init,)), body.carry)
+    body = settle(where, "the carry", body_fun, init_val, (), (), _same_tree)
+    test = body_of(where, cond_fun, tree_structure((init_val,)), body.carry)
     outs = while_p.bind(
         *test.consts,
         *body.consts,
@@ -490,14 +490,16 @@ def _below(state: Any) -> Any:
     return lt(state[0], state[1])
 
 
-def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init: Any, unroll: int | bool = 1) -> Any:
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, unroll: int | bool = 1
+) -> Any:
     """``body_fun(i, carry)`` for each integer ``i`` from ``lower`` up to, not including, ``upper``.
 
     It stands for this loop::
 
         for i in range(lower, upper):
-            init = body_fun(i, init)
-        return init
+            init_val = body_fun(i, init_val)
+        return init_val
 
     With bounds that are known when the loop is traced it is a ``scan``, with traced bounds a ``while_loop``. Both are
     differentiable in both modes to any order.
@@ -505,7 +507,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init:
     Args:
         lower, upper: integers, which may be traced.
         body_fun: a function of the index, which is a Python int to promotion, and the carry.
-        init: the first carry, a pytree of arrays and numbers; see ``scan``.
+        init_val: the first carry, a pytree of arrays and numbers; see ``scan``.
         unroll: as in ``scan``; of no effect with traced bounds.
 
     Raises:
@@ -523,8 +525,8 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init:
     if isinstance(start, int) and isinstance(stop, int):
         # While something is traced the numbers are made by an operation, so that no constant is kept.
         numbers = (np.arange if current_trace() is None else arange)(start, max(start, stop))
-        return run_scan(where, _counted(body_fun), init, numbers, None, False, unroll)[0]
-    return while_loop(_below, _counting(body_fun), (start, stop, init))[2]
+        return run_scan(where, _counted(body_fun), init_val, numbers, None, False, unroll)[0]
+    return while_loop(_below, _counting(body_fun), (start, stop, init_val))[2]
 
 
 def _bound(where: str, name: str, value: Any) -> Any:

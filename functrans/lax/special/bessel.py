@@ -117,7 +117,6 @@ def _ordered(
         arity=2,
         samples=[(np.floor(v), x) for v, x in samples] if whole else samples,
         diff=(1,),
-        safe=1.0 if whole else 0.5,
     )
 
 

@@ -170,7 +170,7 @@ def special(
         decompose=None if decompose is None else decomposed,
         specialize=specialize,
         samples=lambda: _samples(samples, kinds, order, diff),
-        safe=safe,
+        safe=safe if diff is None else tuple(safe if i in diff else None for i in range(arity)),
         traits=frozenset({Trait.ELEMENTWISE, Trait.COSTLY}),
     )
     if ufunc:
