@@ -70,15 +70,17 @@ class SpecialUfunc(Ufunc):
         name: SciPy's.
         function: the traced form, of floats of one dtype; the primitive of that name if None.
         nin: how many operands it has.
+        floats: whether the traced form takes floats; if not, they become complex.
     """
 
-    def __init__(self, name: str, function: Function | None = None, nin: int = 1) -> None:
+    def __init__(self, name: str, function: Function | None = None, nin: int = 1, floats: bool = True) -> None:
         nout = 1
         if function is None:
             prim, nin = primitives[name]
             function = prim.bind
             nout = len(prim.shape(*[aval_of(np.float64(0.5))] * nin)) if prim.multiple else 1
         self.function = function
+        self.floats = (FLOAT32, FLOAT64) if floats else ()
         super().__init__(cast(Any, _Late(name, nin, nout)), self._one_dtype, name)
         self.__doc__ = f"``scipy.special.{name}``, which see, with derivatives."
         by_name[name] = self
@@ -89,7 +91,7 @@ class SpecialUfunc(Ufunc):
             operands = [x if isinstance(x, Tracer) else operand(x, self.__name__) for x in args]
             avals = [aval_of(x) for x in operands]
             first = avals[0].dtype
-            if first not in (FLOAT32, FLOAT64) or any(a.dtype != first or a.weak for a in avals):
+            if first not in self.floats or any(a.dtype != first or a.weak for a in avals):
                 out = loop(self.original, avals)[self.nin]
                 operands = [convert(x, out) for x in operands]
             args = tuple(operands)
@@ -227,7 +229,7 @@ struve = SpecialUfunc("struve")
 tandg = SpecialUfunc("tandg")
 tklmbda = SpecialUfunc("tklmbda")
 voigt_profile = SpecialUfunc("voigt_profile")
-wofz = SpecialUfunc("wofz")
+wofz = SpecialUfunc("wofz", floats=False)
 xlog1py = SpecialUfunc("xlog1py")
 xlogy = SpecialUfunc("xlogy")
 y0 = SpecialUfunc("y0")
