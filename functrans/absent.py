@@ -29,6 +29,14 @@ ABSENT: dict[str, dict[str, str]] = {
             "broadcasting is NumPy's own, and functions on concrete arrays are NumPy's own. Compare x.ndim where "
             "another number of axes is a mistake"
         ),
+        "pmap": (
+            "programs run on one host or one device, on all of its cores. Write functrans.vmap(f, axis_name=...): its "
+            "collectives are those of pmap"
+        ),
+        "shard_map": (
+            "programs run on one host or one device, so that there is nothing to shard over. Write functrans.vmap(f, "
+            "axis_name=...): its collectives are those of shard_map"
+        ),
     },
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -108,10 +110,19 @@ def _convert_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, dtype: DTyp
     return out, convert_p.bind(t, dtype=dtype)
 
 
+def _convert_specialize(xp: Any, avals: Sequence[ShapedArray], *, dtype: DType) -> Callable[[Any], Any]:
+    """A cast without the questions that the types answer."""
+    (x,) = avals
+    if x.dtype.kind == "c" and dtype.kind not in "cb":
+        return partial(_convert_impl, xp, dtype=dtype)
+    return dtype.type if x.box == "python" else methodcaller("astype", dtype)
+
+
 convert_p: Primitive = Primitive(
     "convert",
     shape=_convert_shape,
     impl=_convert_impl,
+    specialize=_convert_specialize,
     jvp=_convert_jvp,
     transpose=_convert_transpose,
     batch=lambda axis, args, dims, *, dtype: (convert_p.bind(args[0], dtype=dtype), dims[0]),

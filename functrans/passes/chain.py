@@ -3,7 +3,7 @@
 ``A @ B @ C @ x`` multiplies from the left as it is written, which makes two matrices before a vector comes; from the right
 only vectors are made. The best order of a chain is found by dynamic programming over its pieces (Godbole 1973; CLRS,
 section 15.2), in the number of multiplications. Results change by rounding alone, where no intermediate product is
-infinite, so the pass is not in the default pipeline: ``Pipeline((*default.without("dead"), MatrixChains(), DeadCode()))``.
+infinite, so the pass is not in the default pipeline; ``Pipeline((*default, MatrixChains()))`` has it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ class MatrixChains(Pass):
     def run(self, jaxpr: Jaxpr) -> Jaxpr:
         rewriter = Rewriter(jaxpr)
         uses = Counter([a for eqn in jaxpr.eqns for a in eqn.inputs] + list(jaxpr.outvars))
+        going_on = {a for eqn in jaxpr.eqns if _is_product(eqn) for a in eqn.inputs}
         for old in jaxpr.eqns:
             eqn = with_bodies(rewriter.inputs(old), self.run)
             rewriter.changed = rewriter.changed or eqn is not old
-            if not _is_product(eqn) or (uses[eqn.outs[0]] == 1 and _is_factor(jaxpr, eqn.outs[0])):
+            # A product that goes on in another one is taken up by that one.
+            if not _is_product(eqn) or (uses[eqn.outs[0]] == 1 and eqn.outs[0] in going_on):
                 rewriter.keep(eqn)
                 continue
             factors = _factors(rewriter, eqn, uses)
@@ -52,11 +54,6 @@ def _is_product(eqn: Eqn) -> bool:
     x, y = (a.aval for a in eqn.inputs)
     known = all(isinstance(n, int) for n in (*x.shape, *y.shape))
     return known and x.ndim == 2 and y.ndim in (1, 2) and eqn.params["dimension_numbers"] == _PRODUCT
-
-
-def _is_factor(jaxpr: Jaxpr, var: Var) -> bool:
-    """Whether a product goes on in another one, which will take it up."""
-    return any(_is_product(e) and var in e.inputs for e in jaxpr.eqns)
 
 
 def _factors(rewriter: Rewriter, eqn: Eqn, uses: Counter[Atom]) -> list[Atom]:

@@ -119,6 +119,8 @@ def straight(rng: np.random.Generator, lines: int = 8) -> Straight:
     values: dict[str, Any] = {}
     for k in range(int(rng.integers(1, 4))):
         dtype, shape = DTYPES[rng.integers(len(DTYPES))], SHAPES[rng.integers(len(SHAPES))]
+        # NumPy multiplies complex scalars by another loop than arrays, which tells when products are infinite.
+        shape = (1,) if shape == () and dtype.kind == "c" else shape
         chosen = rng.choice(pool(dtype), shape)
         values[f"x{k}"] = chosen[()] if shape == () else chosen
     args = tuple(values.values())
@@ -142,7 +144,7 @@ def straight(rng: np.random.Generator, lines: int = 8) -> Straight:
                 value = eval(line, {"np": np}, values)
         except (ValueError, TypeError, IndexError):
             continue  # NumPy refuses it: shapes that do not broadcast, an empty axis, a dtype.
-        if np.size(value) <= 2000:
+        if np.size(value) <= 2000 and not (np.ndim(value) == 0 and kind == "c"):
             values[name] = value
             text.append(f"    {name} = {line}")
     made = [n for n in values if n.startswith("v")]

@@ -31,7 +31,7 @@ class Primitives:
 def pool(dtype: np.dtype[Any]) -> np.ndarray:
     """Sixteen values of a dtype, the strangest among them."""
     if dtype.kind == "b":
-        return np.arange(16) % 3 == 0
+        return np.asarray(np.arange(16) % 3 == 0)
     if dtype.kind in "iu":
         ends = np.iinfo(dtype)
         values = [0, 1, 2, 3, 5, 7, 100, ends.max, ends.max - 1, ends.min, ends.min + 1]

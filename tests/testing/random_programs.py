@@ -8,12 +8,14 @@ kept. What fails is therefore a text that can be read, pasted and shortened.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
 
 import functrans as ft
+
+T = TypeVar("T")
 
 SHAPES: list[tuple[int, ...]] = [(), (3,), (2, 3), (3, 3), (1, 3), (2, 1), (1,), (2, 2, 3), (0,), (0, 3)]
 MARGIN = 0.05
@@ -102,8 +104,9 @@ class Writer:
         self.names[0] += 1
         return f"{letter}{self.names[0]}"
 
-    def choose(self, options: Sequence[Any]) -> Any:
-        return self.draw(st.sampled_from(options))
+    def choose(self, options: Sequence[T]) -> T:
+        chosen: T = self.draw(st.sampled_from(options))
+        return chosen
 
     def pick(self, want: Callable[[Any], bool] = lambda v: True, constants: bool = False) -> str | None:
         """The name of a value that is wanted, most likely of a recent one."""
@@ -156,17 +159,20 @@ class Writer:
 
     def binary(self) -> str | None:
         a = self.pick()
+        assert a is not None
         b = self.pick(lambda v: _fits(v, self.value(a)), constants=True)
         return None if b is None else self.choose(BINARY).format(a, b)
 
     def with_number(self) -> str | None:
         a = self.pick()
+        assert a is not None
         return self.choose(NUMBER).format(
             a, self.choose(["2", "0.5", "-1.5", "3", "np.float64(0.25)", "C3[1]", "True"])
         )
 
     def guarded_binary(self) -> str | None:
         a = self.pick()
+        assert a is not None
         b = self.pick(lambda v: _fits(v, self.value(a)), constants=True)
         if b is None or self.everywhere:
             return None

@@ -29,16 +29,21 @@ def available() -> int:
         return os.cpu_count() or 1
 
 
+def _nothing(low: int, high: int) -> None:
+    pass
+
+
 class _Task:
     """A range of units that several threads take pieces of until nothing is left."""
 
-    __slots__ = ("body", "context", "done", "error", "lock", "next", "pending", "pieces")
+    __slots__ = ("active", "body", "closed", "context", "done", "error", "lock", "next", "pieces")
 
-    def __init__(self, body: Body, pieces: Sequence[tuple[int, int]], helpers: int) -> None:
+    def __init__(self, body: Body, pieces: Sequence[tuple[int, int]]) -> None:
         self.body = body
         self.pieces = pieces
         self.next = 0
-        self.pending = helpers
+        self.active = 0
+        self.closed = False
         self.error: BaseException | None = None
         self.lock = threading.Lock()
         self.done = threading.Event()
@@ -54,15 +59,29 @@ class _Task:
             self.body(*self.pieces[i])
 
     def help(self) -> None:
+        """Work on another thread, unless there is nothing left by the time that it wakes up."""
+        with self.lock:
+            if self.closed:
+                return
+            self.active += 1
         try:
             self.context.copy().run(self.work)
         except BaseException as error:
             self.error = error
         finally:
             with self.lock:
-                self.pending -= 1
-                if not self.pending:
+                self.active -= 1
+                if self.closed and not self.active:
                     self.done.set()
+
+    def close(self) -> None:
+        """Wait for the pieces that are under way; threads that took none are not waited for."""
+        with self.lock:
+            self.closed = True
+            waiting = self.active > 0
+        if waiting:
+            self.done.wait()
+        self.body = _nothing  # A thread that wakes up later must not keep the operands alive until then.
 
 
 class Pool:
@@ -96,7 +115,7 @@ class Pool:
         # A few pieces a thread even out what else the machine does.
         length = -(-(high - low) // (4 * threads * step)) * step
         pieces = [(a, min(a + length, high)) for a in range(low, high, length)]
-        task = _Task(body, pieces, threads - 1)
+        task = _Task(body, pieces)
         self._start(threads - 1)
         for _ in range(threads - 1):
             self.queue.put(task)
@@ -106,7 +125,7 @@ class Pool:
             task.error = error
             raise
         finally:
-            task.done.wait()
+            task.close()
         if task.error is not None:
             raise task.error
 
