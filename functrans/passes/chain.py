@@ -1,9 +1,10 @@
 """Matrix chains: products of several matrices are taken in the order that costs least.
 
-``A @ B @ C @ x`` multiplies from the left as it is written, which makes two matrices before a vector comes; from the right
-only vectors are made. The best order of a chain is found by dynamic programming over its pieces (Godbole 1973; CLRS,
-section 15.2), in the number of multiplications. Results change by rounding alone, where no intermediate product is
-infinite, so the pass is not in the default pipeline; ``Pipeline((*default, MatrixChains()))`` has it.
+``A @ B @ C @ x`` multiplies from the left as it is written, which makes two matrices before a vector comes; from the
+right only vectors are made. The best order of a chain is found by dynamic programming over its pieces (Cormen et al.,
+Introduction to Algorithms, "Matrix-chain multiplication"), in the number of multiplications. Results change by rounding
+alone, where no intermediate product is infinite, so the pass is not in the default pipeline;
+``Pipeline((*default, MatrixChains()))`` has it.
 """
 
 from __future__ import annotations
