@@ -106,6 +106,8 @@ class Group:
         """Take in an equation that reads what the group reads, over the same space."""
         if eqn.prim.multiple or not self.target.computes(eqn) or Trait.CUMULATIVE in eqn.prim.traits:
             return False
+        if eqn.outs[0] in self.places:
+            return False  # The group reads it, where it could not be taken in: at another position, or as an array.
         reduced = Trait.REDUCTION in eqn.prim.traits
         shape = (eqn.inputs[0] if reduced else eqn.outs[0]).aval.shape
         if [e for e in shape if e > 1] != [a.extent for a in self.order]:

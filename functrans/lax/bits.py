@@ -122,7 +122,7 @@ def reduce_precision(x: Any, exponent_bits: int, mantissa_bits: int) -> Any:
         DTypeError: the numbers are no real floats.
         ArgumentError: the numbers of bits are none.
 
-    >>> reduce_precision(np.array([0.1, 1e5]), 5, 10) == np.array([0.1, 1e5]).astype(np.float16)
+    >>> reduce_precision(np.array([0.1, 1e4]), 5, 10) == np.array([0.1, 1e4]).astype(np.float16)
     array([ True,  True])
     """
     aval = aval_of(x)

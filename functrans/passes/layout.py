@@ -7,9 +7,9 @@ computes element by element works in that layout and gives a result of it; windo
 take their parameters along. An operand with fewer axes, such as a bias, is given axes of extent 1 instead. Where an
 operation needs the axes as they were, the permutation is carried out, once; two that cancel never are.
 
-The rewriting is kept where at most half as many elements are permuted as before. It is exact: reductions of floats stay
-as they are, since in another layout they would take the elements in another order (and a matrix product agrees with
-that of another layout only up to rounding anyway).
+The rewriting is kept where at most half as many elements are permuted as before, those of the inputs apart. It is
+exact: reductions of floats stay as they are, since in another layout they would take the elements in another order (and
+a matrix product agrees with that of another layout only up to rounding anyway).
 """
 
 from __future__ import annotations
@@ -48,21 +48,28 @@ class Layout(Pass):
             rewriter.changed = rewriter.changed or eqn is not old
             rewriter.keep(eqn)
         jaxpr = rewriter.finish()
-        before = (0, 0) if jaxpr.sized else permuted(jaxpr)
-        if before[1] < 2:
+        if jaxpr.sized or permuted(jaxpr)[1] < 2:
             return jaxpr
         made = _tidy.run(_Moving(jaxpr, self.reassociate).run())
-        after = permuted(made)
-        return made if 2 * after[0] <= before[0] and after[1] <= before[1] else jaxpr
+        (before, inner_before), (after, inner_after) = ((permuted(j)[0], permuted(j, True)[0]) for j in (jaxpr, made))
+        return made if after < before and 2 * inner_after <= inner_before else jaxpr
 
 
 _tidy = Algebra(only=("transposes", "transposed_broadcast", "reshapes"))
 
 
-def permuted(jaxpr: Jaxpr) -> tuple[int, int]:
-    """How many elements are permuted, and by how many operations; axes of extent 1 have no order."""
+def permuted(jaxpr: Jaxpr, inside: bool = False) -> tuple[int, int]:
+    """How many elements are permuted, and by how many operations; axes of extent 1 have no order.
+
+    ``inside`` leaves out those of the inputs, in which layout these may come, reshaped or not.
+    """
     elements = count = 0
+    given: set[Atom] = {*jaxpr.invars, *jaxpr.constvars}
     for eqn in jaxpr.eqns:
+        if inside and eqn.prim.name in ("reshape", "expand_dims", "squeeze") and eqn.inputs[0] in given:
+            given.update(eqn.outs)
+        if inside and eqn.inputs and eqn.inputs[0] in given:
+            continue
         if eqn.prim.name == "transpose" and moves(eqn.params["axes"], eqn.inputs[0].aval.shape):
             size = eqn.outs[0].aval.size
             elements, count = elements + size, count + 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+import functrans as ft
 from functrans.config import override
 from tests.passes.fuzzing import compare, run_smooth, run_straight, straight, tiny
 
@@ -18,6 +21,16 @@ def test_straight_programs(threads: int) -> None:
 def test_smooth_programs() -> None:
     with tiny():
         run_smooth(100, 1)
+
+
+def test_what_a_kernel_reads_elsewhere_is_no_part_of_it() -> None:
+    def f(x: Any) -> Any:
+        h = np.floor(x)
+        return h, np.rint(np.flip(h * x))
+
+    x = np.linspace(-3.0, 3.0, 60).reshape(5, 3, 4)
+    with tiny():
+        compare(ft.jit(f)(x), f(x), True, "read backwards, and stored")
 
 
 def test_a_program_is_drawn_from_its_seed() -> None:

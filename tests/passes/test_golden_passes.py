@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from functrans.backends import get_backend
 from functrans.core.jaxpr import Jaxpr, dce
 from functrans.passes import Pass, default
 from functrans.passes.chain import MatrixChains
