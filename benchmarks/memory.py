@@ -1,4 +1,4 @@
-"""``python -m benchmarks.memory``: what a fused chain on ten million numbers allocates, beside its operand and result."""
+"""``python -m benchmarks.memory``: what a fused chain on ten million numbers allocates, and its result."""
 
 from __future__ import annotations
 

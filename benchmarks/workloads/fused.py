@@ -1,4 +1,4 @@
-"""What a compiler of kernels is for: chains of elementwise operations and rows, from ten thousand to ten million numbers."""
+"""What a compiler of kernels is for: elementwise chains and rows, of ten thousand to ten million numbers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 from typing import Any
-
-import numpy as np
 
 from benchmarks.workload import Array, Build, Call, Precision, Workload, standard_normal
 

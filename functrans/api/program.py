@@ -237,7 +237,8 @@ def compile_entry(
     result = "".join(f"{names[i]}, " for i in dynamic)
     body = "".join(f"        {line}\n" for line in lines)
     text = (
-        f"def enter(tree):\n    try:\n{body}        return ({result}) if (\n            {condition}\n        ) else None\n"
+        f"def enter(tree):\n    try:\n{body}"
+        f"        return ({result}) if (\n            {condition}\n        ) else None\n"
         "    except KeyError:\n        return None\n"
     )
     exec(compile(text, "<functrans entry>", "exec"), scope)

@@ -38,7 +38,12 @@ def together(name: str, *values: Any, kinds: str = "f") -> list[Any]:
     operands = [operand(v, name) for v in values]
     avals = [aval_of(x) for x in operands]
     accept(name, "biu" + kinds, avals)
-    target = dtypes.result_type(*[_WEAK_TYPES[a.dtype.kind] if a.weak else a.dtype for a in avals])
+    strong = [a.dtype for a in avals if not a.weak]
+    weak = [_WEAK_TYPES[a.dtype.kind] for a in avals if a.weak]
+    target = dtypes.result_type(*(strong or weak))
+    # NumPy itself promotes bfloat16 and a Python float to float64.
+    if complex in weak or not dtypes.is_inexact(target):
+        target = dtypes.result_type(*strong, *weak)
     if not dtypes.is_inexact(target):
         target = np.dtype(np.float64)
     return [convert(x, target) for x in operands]

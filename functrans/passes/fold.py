@@ -26,8 +26,8 @@ class FoldConstants(Pass):
 
     def run(self, jaxpr: Jaxpr) -> Jaxpr:
         rewriter = Rewriter(jaxpr)
-        given = {v: c for v, c in zip(jaxpr.constvars, jaxpr.consts, strict=True) if _is_fixed(c)}
-        arrays: dict[Atom, Any] = {**given}
+        given: dict[Atom, Any] = {v: c for v, c in zip(jaxpr.constvars, jaxpr.consts, strict=True) if _is_fixed(c)}
+        arrays: dict[Atom, Any] = dict(given)
         for old in jaxpr.eqns:
             eqn = with_bodies(rewriter.inputs(old), self.run)
             rewriter.changed = rewriter.changed or eqn is not old

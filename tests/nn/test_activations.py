@@ -257,3 +257,13 @@ def test_what_is_no_array_is_refused(name: str) -> None:
         FORMULAS[name][0](None)
     with pytest.raises(errors.ArgumentError, match="an array or a number is needed, got dict"):
         FORMULAS[name][0]({"x": 1.0})
+
+
+@pytest.mark.parametrize("name", ["celu", "elu", "leaky_relu", "selu", "squareplus", "standardize"])
+def test_parameters_that_are_python_numbers_leave_bfloat16(name: str) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    x = np.array([-1.0, 0.5, 2.0]).astype(ml_dtypes.bfloat16)
+    f = getattr(nn, name)
+    for out in (f(x), ft.jit(f)(x), ft.grad(lambda x: f(x).sum())(x)):
+        assert out.dtype == x.dtype
+    np.testing.assert_allclose(f(x).astype(float), f(x.astype(float)), rtol=0.02, atol=0.01)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from functrans.backends import get_backend
+from functrans.backends import find
 from functrans.core.jaxpr import Jaxpr, dce
 from functrans.passes import Pass, default
 from functrans.passes.chain import MatrixChains
@@ -18,6 +18,8 @@ PASSES: list[Pass] = [*default, MatrixChains()]
 
 @pytest.mark.parametrize("one", PASSES, ids=lambda p: p.name)
 def test_a_pass(one: Pass) -> None:
+    find("numpy")  # which texts of calls name
+
     def run(jaxpr: Jaxpr) -> Jaxpr:
         made = one.run(jaxpr)
         return made if one.name in ("cse", "fold") else dce(made)

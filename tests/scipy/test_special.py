@@ -281,3 +281,16 @@ def test_the_registry_of_names() -> None:
     table = ours.gammainc.outer(P, P)
     np.testing.assert_array_equal(table, sp.gammainc.outer(P, P))
     np.testing.assert_array_equal(ft.jit(ours.gammainc.outer)(P, P), table)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.complex64])
+def test_a_function_of_complex_numbers_takes_real_ones(dtype: Any) -> None:
+    x = np.array([0, 1, 2]).astype(dtype)
+    expected = scipy.special.wofz(x)
+    found = ft.jit(special.wofz)(x)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-6 if expected.dtype == np.complex64 else 1e-13)
+
+
+def test_the_derivative_of_a_function_of_complex_numbers_at_real_ones() -> None:
+    check_grads(lambda x: np.imag(special.wofz(x)), (np.array([0.3, 1.0]),), 2)

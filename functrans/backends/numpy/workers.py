@@ -71,16 +71,18 @@ class _Task:
         finally:
             with self.lock:
                 self.active -= 1
-                if self.closed and not self.active:
+                if not self.active:
                     self.done.set()
 
     def close(self) -> None:
         """Wait for the pieces that are under way; threads that took none are not waited for."""
         with self.lock:
             self.closed = True
-            waiting = self.active > 0
-        if waiting:
-            self.done.wait()
+            if self.active:
+                self.done.clear()  # Those who were at work before may have set it.
+            else:
+                self.done.set()
+        self.done.wait()
         self.body = _nothing  # A thread that wakes up later must not keep the operands alive until then.
 
 
