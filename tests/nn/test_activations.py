@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import scipy.special
@@ -261,7 +262,6 @@ def test_what_is_no_array_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["celu", "elu", "leaky_relu", "selu", "squareplus", "standardize"])
 def test_parameters_that_are_python_numbers_leave_bfloat16(name: str) -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     x = np.array([-1.0, 0.5, 2.0]).astype(ml_dtypes.bfloat16)
     f = getattr(nn, name)
     for out in (f(x), ft.jit(f)(x), ft.grad(lambda x: f(x).sum())(x)):
