@@ -131,17 +131,17 @@ class Primitive:
         decompose: ``decompose(*operands, **params)``, the operation in terms of other primitives.
         kind: what a backend has to know of an operation that is neither: a region (call, loop, branch), a
             ``library`` call, or a ``custom`` rule carrier.
-        index: for a movement, where in its operands the elements of the result stand: ``index(position, *avals, **params)``
+        index: for a movement, where in its operands the elements of the result stand: ``index(position, *avals, **p)``
             takes an index for each axis of the result and gives a ``Source``.
         monoid: for a reduction or a running reduction, how two elements combine: ``add mul max min and or``, or
             ``argmax argmin`` for the place of an extremum.
         specialize: ``specialize(xp, avals, **params)`` gives a callable of the arrays alone, where knowing the
             static parts makes a faster one than ``impl``.
-        into: ``into(xp, avals, **params)`` gives a callable of the arrays and of one more, which it writes the result to;
-            None where the operation cannot. Compilers use it for results whose memory is planned.
+        into: ``into(xp, avals, **params)`` gives a callable of the arrays and of one more, which it writes the result
+            to; None where the operation cannot. Compilers use it for results whose memory is planned.
         flops: ``flops(*avals, **params)`` counts the operations of what is neither elementwise nor a reduction.
-        inline: for calls, what they may be replaced by once no transformation follows: ``inline(inputs, **params)`` gives
-            a jaxpr and its inputs, or None.
+        inline: for calls, what they may be replaced by once no transformation follows: ``inline(inputs, **params)``
+            gives a jaxpr and its inputs, or None.
         split: for regions, the known/unknown split (see ``interpreters.split``).
         linearize: ``linearize(primals, live, **params)`` gives results and a ``Linear`` map, for operations that carry
             a reverse rule of the user's, which runs on the actual values.

@@ -111,9 +111,12 @@ def test_a_fork_starts_threads_of_its_own() -> None:
 def test_control_c_is_raised_and_the_pool_goes_on() -> None:
     timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
     stop = threading.Event()
+    # A shell starts what runs in its background with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer.start()
     with override("threads", 2), pytest.raises(KeyboardInterrupt):
         pool.run(lambda low, high: stop.wait(0.3) and None, 0, 100_000, 1)
+    signal.signal(signal.SIGINT, before)
     done = np.zeros(50, int)
 
     def body(low: int, high: int) -> None:
