@@ -27,7 +27,7 @@ class Lowered:
     >>> print(lowered.as_text("python"))
     def program(v0):
         v0 = sin(v0)
-        v0 = multiply(v0, 2.0, v0)
+        v0 = multiply(v0, n2_0, v0)
         return (v0,)
     <BLANKLINE>
     >>> lowered.compile()(np.zeros(3))

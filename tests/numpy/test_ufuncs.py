@@ -26,7 +26,8 @@ F16 = X.astype(np.float16)
 FIVE = np.array([8.0, 2.0, 0.5, 1.5, 3.0])
 
 NUMBERS = ("add", "multiply", "maximum", "minimum", "fmax", "fmin", "subtract", "logaddexp", "logaddexp2", "hypot")
-BINARY = [u for u in dispatch.ufuncs if u.nin == 2 and u.nout == 1 and u.signature is None and u is not np.ldexp]
+NUMPYS = [u for u in dispatch.ufuncs if getattr(np, u.__name__, None) is u]
+BINARY = [u for u in NUMPYS if u.nin == 2 and u.nout == 1 and u.signature is None and u is not np.ldexp]
 
 
 def _of_numbers(name: str) -> list[Example]:
