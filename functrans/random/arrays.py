@@ -62,9 +62,9 @@ def _order(words: Words, shape: tuple[Any, ...], axis: int) -> Any:
     order: Any = None
     for _ in range(rounds):
         words, fresh = parts(words)
-        # With its position behind it, each word is the only one of its kind, and its sorting is stable.
+        # With its position behind it each word is the only one of its kind: any sorting is a stable one of the words.
         ranked = bitwise_or(shift_left(convert(random_bits(fresh, 32, shape), np.uint64), 32), position)
-        ranks = convert(bitwise_and(sort(ranked, axis), np.uint64(0xFFFFFFFF)), INT)
+        ranks = convert(bitwise_and(sort(ranked, axis, stable=False), np.uint64(0xFFFFFFFF)), INT)
         order = ranks if order is None else take_along_axis(order, ranks, axis)
     return convert(position, INT) if order is None else order
 
