@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import warnings
 from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
 
 from functrans import errors
 from functrans.backends import numpy as numpy
@@ -36,9 +40,23 @@ def find(name: str) -> Backend:
             raise errors.MissingBackendError(
                 f"the backend {name!r} needs the package {missing[0]}: python -m pip install {found.install}"
             )
+        reason = found.unusable()
+        if reason is not None:
+            warnings.warn(
+                f"the backend {name!r} is turned off: {reason}. Programs run on the backend 'numpy', with the same "
+                f"results",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return _loaded.setdefault(name, numpy.backend)
         backend = _loaded.setdefault(name, found)
         name_singleton(name, backend)
     return backend
+
+
+def serving(backend: Backend, xp: Any) -> Backend:
+    """The backend that runs a program on arrays of a module: CuPy's have one of their own."""
+    return backend if xp is np else find("cupy")
 
 
 def default_backend() -> str:

@@ -7,6 +7,7 @@ from ``HostSource`` and ``HostBackend``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,13 @@ _DROPPED_AT_ONCE = 1 << 16
 """Bytes from which a dead array is dropped at once, and not when its name is used again."""
 
 
-def _shared_outputs(jaxpr: Jaxpr, donated: frozenset[int]) -> list[bool]:
+def _shared_outputs(jaxpr: Jaxpr, nodes: Sequence[Node], donated: frozenset[int]) -> list[bool]:
     """Which outputs might share memory with an input, a constant or another output, and so have to be copied."""
     foreign: set[Atom] = {*jaxpr.constvars, *(v for i, v in enumerate(jaxpr.invars) if i not in donated)}
-    for eqn in jaxpr.eqns:
-        if Trait.VIEW in eqn.prim.traits:
-            foreign.update(eqn.outs)
+    for node in nodes:
+        for eqn in node.eqns if isinstance(node, Wave) else [node] if isinstance(node, Eqn) else []:
+            if Trait.VIEW in eqn.prim.traits:
+                foreign.update(eqn.outs)
     seen: set[Atom] = set()
     shared = []
     for v in jaxpr.outvars:
@@ -173,7 +175,7 @@ class HostSource(PythonSource):
         """The name of new memory for a kernel's result."""
         name = self._name(v)
         dtype = self.bind_global(v.aval.dtype.name, v.aval.dtype)
-        self.lines.append(f"{name} = {self.bind_global('empty', np.empty)}({v.aval.shape!r}, {dtype})")
+        self.lines.append(f"{name} = {self.bind_global('empty', self.xp.empty)}({v.aval.shape!r}, {dtype})")
         return name
 
     def _release(self, var: Var, at: int, name: str | None = None) -> None:
@@ -197,7 +199,7 @@ class HostSource(PythonSource):
         assert result is not None
         scope = dict(self.globals)
         if self.frame:
-            scope["frames"] = Frames(self.plan, [v for _, v in self.frame])
+            scope["frames"] = Frames(self.xp, self.plan, [v for _, v in self.frame])
         made: dict[str, Any] = {}
         # One namespace for what the text defines, so that a kernel's name never hides an operation's.
         exec(compile(self.program(name, result), f"<functrans {name}>", "exec"), scope, made)
@@ -209,7 +211,8 @@ class HostSource(PythonSource):
 class Frames:
     """Arenas of a program with the arrays that lie in them: one for each call that is under way."""
 
-    def __init__(self, made: Plan, variables: Sequence[Var]) -> None:
+    def __init__(self, xp: Any, made: Plan, variables: Sequence[Var]) -> None:
+        self.xp = xp
         self.size = made.arena
         self.specs = [(v.aval.shape, v.aval.dtype, made.offsets[v]) for v in variables]
         self.free: list[tuple[Any, ...]] = []
@@ -218,11 +221,17 @@ class Frames:
         try:
             return self.free.pop()
         except IndexError:
-            arena = np.empty(self.size, np.uint8)
-            return tuple([np.ndarray(shape, dtype, arena, at) for shape, dtype, at in self.specs])
+            arena = self.xp.empty(self.size + 64, np.uint8)
+            start = -arena.ctypes.data % 64 if self.xp is np else 0
+            arena = arena[start:]
+            return tuple([_placed(arena, *spec) for spec in self.specs])
 
     def give(self, frame: tuple[Any, ...]) -> None:
         self.free.append(frame)
+
+
+def _placed(arena: Any, shape: tuple[int, ...], dtype: Any, at: int) -> Any:
+    return arena[at : at + prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def _large(eqn: Eqn) -> bool:
@@ -258,7 +267,7 @@ def generate(
     source = source_of(jaxpr, xp, made)
     outs = [
         f"{name}.copy()" if own and shared else name
-        for name, shared in zip(source.outputs, _shared_outputs(jaxpr, donated), strict=True)
+        for name, shared in zip(source.outputs, _shared_outputs(jaxpr, nodes, donated), strict=True)
     ]
     result = outs[0] if single else f"({', '.join(outs)}{',' if len(outs) == 1 else ''})"
     return source, result
