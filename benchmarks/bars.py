@@ -49,5 +49,11 @@ BARS = (
     *[Bar(f"fused/{name}_1e6_float32", "numpy") for name in FUSED],
     Bar("eager_loop/scan_1000", "numpy"),
     Bar("eager_loop/while", "numpy"),
-    Bar("eager_loop/numbers_1000", "numpy", slack=50e-6),
+    Bar("eager_loop/numbers_1000", "numpy", slack=5e-6),
+    *[
+        Bar(f"eager_loop/{name}", "numpy", slack=5e-6)
+        for name in ("numbers_10", "three_steps", "while_number", "branch")
+    ],
+    Bar("eager_loop/count_1000", "numpy", slack=5e-6),
+    Bar("eager_loop/fill_1e4", "numpy", factor=0.8),
 )

@@ -44,6 +44,7 @@ BASELINE = "functrans"
 CONTENDERS: dict[str, tuple[Peer, str]] = {
     BASELINE: (FUNCTRANS, "functions written with functrans.numpy; NumPy arrays in and out"),
     "functrans-np": (FUNCTRANS, "the same functions written with plain NumPy"),
+    "functrans-numpy": (FUNCTRANS, "the same functions on the NumPy backend, where functrans is on the native one"),
     "numpy": (NUMPY, "NumPy by hand, derivatives included"),
     "autograd": (AUTOGRAD, "functions written with autograd.numpy; NumPy arrays in and out"),
     "jax": (JAX, "arrays already on JAX's device, block_until_ready on the result"),

@@ -64,6 +64,7 @@ def environment(threads: int) -> dict[str, str]:
         **dict.fromkeys(ALLOCATOR_VARIABLES, str(2**30)),
         **single,
         "JAX_PLATFORMS": "cpu",
+        "FUNCTRANS_NATIVE_CACHE": "0",  # what earlier runs left on disk is none of a first call
     }
 
 

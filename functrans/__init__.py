@@ -69,6 +69,11 @@ from functrans.api.vmap import vmap as vmap
 from functrans.config import config as config
 from functrans.core.dtypes import float0 as float0
 from functrans.core.trace import named_scope as named_scope
+from functrans.lax.control.cond import cond as cond
+from functrans.lax.control.cond import switch as switch
+from functrans.lax.control.loop import fori_loop as fori_loop
+from functrans.lax.control.loop import while_loop as while_loop
+from functrans.lax.control.scanning import scan as scan
 from functrans.lax.selection import stop_gradient as stop_gradient
 from functrans.numpy.code import numpy_code as numpy_code
 from functrans.scipy import foreign as _foreign  # noqa: F401 - for ufuncs of SciPy that meet a traced value

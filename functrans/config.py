@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -22,6 +22,8 @@ class Option:
         self.__doc__ = doc
         self.name = ""
         self.local: ContextVar[Any] = ContextVar("functrans_option", default=_UNSET)
+        self.changed: Callable[[Any], None] | None = None
+        """Told of each new value, where something outside of Python reads it."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -41,6 +43,11 @@ class Option:
         self.value = value
         if self.name in ("backend", "passes"):
             generation[0] = object()
+        self.notify()
+
+    def notify(self) -> None:
+        if self.changed is not None:
+            self.changed(self.__get__(self))
 
     @contextmanager
     def override(self, value: Any) -> Iterator[None]:
@@ -48,16 +55,18 @@ class Option:
         key = (self.name, object())
         if value is not None and value is not False:
             active_modes.add(key)
+        self.notify()
         try:
             yield
         finally:
             active_modes.discard(key)
             self.local.reset(token)
+            self.notify()
 
 
 _MODES = (
     "debug_nans", "debug_infs", "disable_jit", "check_leaks", "enable_checks", "log_compiles", "explain_cache_misses",
-    "debug_key_reuse", "enable_custom_prng", "profiling",
+    "debug_key_reuse", "enable_custom_prng", "profiling", "native_checks",
 )  # fmt: skip
 """Settings under which a jitted function leaves its fast path."""
 generation: list[object] = [object()]
@@ -106,6 +115,18 @@ def _threads(name: str, value: Any) -> int:
     return value
 
 
+def _directory(name: str, value: Any) -> str | None:
+    if value is not None and not isinstance(value, (str, os.PathLike)):
+        raise errors.ArgumentError(f"config.{name} must be the path of a directory or None, got {value!r}")
+    return None if value is None else os.fspath(value)
+
+
+def _size(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise errors.ArgumentError(f"config.{name} must be a number of bytes, 0 or more; got {value!r}")
+    return value
+
+
 def _passes(name: str, value: Any) -> Any:
     if value is not None and not all(hasattr(value, part) for part in ("names", "steps", "without")):
         raise errors.ArgumentError(
@@ -136,6 +157,15 @@ class Config:
         threads: how many threads kernels run on, 0 for as many as the process may use cores. It never changes a
             result. The environment variable FUNCTRANS_THREADS sets it at start-up.
         cache_size: how many compiled programs one jitted function keeps.
+        native_cache: whether the native backend keeps object code on disk, for processes to come. The environment
+            variable FUNCTRANS_NATIVE_CACHE=0 turns it off at start-up.
+        native_cache_dir: where; None for a directory among the user's caches. It is used only if nobody else may write
+            to it. The environment variable FUNCTRANS_CACHE_DIR sets it at start-up.
+        native_cache_bytes: how much; the oldest goes first.
+        native_checks: native code tests every address before it reads or writes there, and memory that nothing was
+            written to yet reads as NaN. An address out of bounds is an error with the user's line.
+        kept_memory: bytes of freed results that the native backend keeps for the next ones, and does not give back to
+            the system. ``functrans.clear_caches`` gives them back.
         passes: the pipeline of passes that programs go through, a ``functrans.passes.Pipeline``; None for
             ``functrans.passes.default``. ``functrans.passes.using`` sets it for a block.
 
@@ -161,6 +191,11 @@ class Config:
     threads = Option(int(os.environ.get("FUNCTRANS_THREADS", "0")), _threads, "Threads that kernels run on.")
     cache_size = Option(128, _count, "Programs kept for each jitted function.")
     passes = Option(None, _passes, "The pipeline of passes.")
+    kept_memory = Option(1 << 28, _size, "Bytes of freed results that are kept for the next ones.")
+    native_cache = Option(os.environ.get("FUNCTRANS_NATIVE_CACHE", "1") != "0", _flag, "Keep object code on disk.")
+    native_cache_dir = Option(os.environ.get("FUNCTRANS_CACHE_DIR") or None, _directory, "Where object code is kept.")
+    native_cache_bytes = Option(1 << 28, _count, "How much object code is kept.")
+    native_checks = Option(False, _flag, "Native code checks its addresses.")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not isinstance(getattr(Config, name, None), Option):
@@ -177,10 +212,18 @@ def trace_settings() -> tuple[Any, ...]:
     passes = config.passes
     if passes is None and not active_modes:
         return ()
-    settings = (config.debug_key_reuse, config.enable_custom_prng)
+    settings = (config.debug_key_reuse, config.enable_custom_prng, config.native_checks)
     if passes is not None:
         return (*settings, passes)
     return settings if any(settings) else ()
+
+
+_pipeline: Option = vars(Config)["passes"]
+
+
+def ordinary() -> bool:
+    """Whether no mode is on, and programs go through the default passes."""
+    return not active_modes and _pipeline.value is None and _pipeline.local.get() is _UNSET
 
 
 def override(name: str, value: Any) -> Any:

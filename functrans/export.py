@@ -79,6 +79,11 @@ class Exported:
         """How often it can be differentiated."""
         return len(self._parts) - 1
 
+    @property
+    def trace_count(self) -> int:
+        """How often calls have traced the function, which ``export`` has done once for all: never."""
+        return 0
+
     def as_text(self) -> str:
         """The jaxpr's text."""
         return str(self._parts[0].jaxpr)

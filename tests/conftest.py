@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -19,4 +21,7 @@ settings.register_profile("full matrix", deadline=None, database=None, print_blo
 def pytest_configure(config: pytest.Config) -> None:
     # Said once, by whichever test comes first: those that are about it switch it on.
     functrans_config.diagnose_nan_gradients = False
+    # Tests generate what they run, and leave nothing behind in the home of whoever runs them.
+    os.environ["FUNCTRANS_NATIVE_CACHE"] = "0"
+    functrans_config.native_cache = False
     settings.load_profile("full matrix" if config.getoption("markexpr") == "full" else "default run")

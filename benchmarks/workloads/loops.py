@@ -99,6 +99,77 @@ def gradient_by_hand(numpy: ModuleType, weights: Array, inputs: Array) -> Call:
     return run
 
 
+# -- loops of a few steps, where the call itself is what costs --------------------------------------------------------
+
+
+def three_steps_by_functrans(ft: ModuleType, b: Array) -> Call:
+    return lambda: ft.lax.fori_loop(0, 3, lambda i, c: c * 0.5 + b, np.zeros(len(b)))
+
+
+def three_steps_by_hand(numpy: ModuleType, b: Array) -> Call:
+    def run() -> Array:
+        c = np.zeros(len(b))
+        for _ in range(3):
+            c = c * 0.5 + b
+        return c
+
+    return run
+
+
+def growth_by_functrans(ft: ModuleType) -> Call:
+    return lambda: ft.lax.while_loop(lambda x: x < 1000.0, lambda x: x * 1.5, 1.0)
+
+
+def growth_by_hand(numpy: ModuleType) -> Call:
+    def run() -> float:
+        x = 1.0
+        while x < 1000.0:
+            x = x * 1.5
+        return x
+
+    return run
+
+
+def branch_by_functrans(ft: ModuleType, b: Array) -> Call:
+    return lambda: ft.lax.cond(b[0] < 9.0, lambda x: x + 1.0, lambda x: x - 1.0, b)
+
+
+def branch_by_hand(numpy: ModuleType, b: Array) -> Call:
+    return lambda: b + 1.0 if b[0] < 9.0 else b - 1.0
+
+
+# -- numbers of Python, and an array that is filled -------------------------------------------------------------------
+
+
+def count_by_functrans(ft: ModuleType) -> Call:
+    return lambda: ft.lax.fori_loop(0, 1000, lambda i, total: total + i, 0)
+
+
+def count_by_hand(numpy: ModuleType) -> Call:
+    def run() -> int:
+        total = 0
+        for i in range(1000):
+            total = total + i
+        return total
+
+    return run
+
+
+def fill_by_functrans(ft: ModuleType, empty: Array) -> Call:
+    at = ft.numpy.at
+    return lambda: ft.lax.fori_loop(0, len(empty), lambda i, a: at(a)[i].set(i * 2.0), empty)
+
+
+def fill_by_hand(numpy: ModuleType, empty: Array) -> Call:
+    def run() -> Array:
+        a = empty.copy()
+        for i in range(len(a)):
+            a[i] = i * 2.0
+        return a
+
+    return run
+
+
 def recurrent() -> tuple[Array, Array]:
     return standard_normal((10, 10)) * 0.2, standard_normal((1000, 10), seed=1)
 
@@ -116,6 +187,32 @@ WORKLOADS = (
         lambda: (standard_normal((1000,)),),
         {"functrans": average_by_functrans, "numpy": average_by_hand},
         1e-12,
+    ),
+    Workload(
+        "eager_loop/numbers_10",
+        lambda: (standard_normal((10,)),),
+        {"functrans": average_by_functrans, "numpy": average_by_hand},
+        1e-12,
+    ),
+    Workload(
+        "eager_loop/three_steps",
+        lambda: (standard_normal((3,)),),
+        {"functrans": three_steps_by_functrans, "numpy": three_steps_by_hand},
+        1e-12,
+    ),
+    Workload("eager_loop/while_number", lambda: (), {"functrans": growth_by_functrans, "numpy": growth_by_hand}, 1e-12),
+    Workload(
+        "eager_loop/branch",
+        lambda: (standard_normal((3,)),),
+        {"functrans": branch_by_functrans, "numpy": branch_by_hand},
+        1e-12,
+    ),
+    Workload("eager_loop/count_1000", lambda: (), {"functrans": count_by_functrans, "numpy": count_by_hand}, 0.0),
+    Workload(
+        "eager_loop/fill_1e4",
+        lambda: (np.zeros(10000),),
+        {"functrans": fill_by_functrans, "numpy": fill_by_hand},
+        0.0,
     ),
     Workload("eager_loop/grad_1000", recurrent, {"functrans": gradient_by_functrans, "numpy": gradient_by_hand}, 1e-11),
 )

@@ -13,7 +13,10 @@ import numpy as np
 
 from functrans import errors
 from functrans.config import any_mode, config
+from functrans.core.avals import is_device_array
+from functrans.core.primitive import array_module, created_by, created_until
 from functrans.core.trace import Tracer, current_trace, live_traces
+from functrans.core.tree import tree_flatten
 from functrans.util.cache import clear_all
 from functrans.util.source import is_internal
 
@@ -74,6 +77,8 @@ def boundary(f: F) -> F:
         try:
             if any_mode() and config.check_leaks:
                 return check_leaks(f, args, kwargs)
+            if "cupy" in sys.modules:
+                return _where_arrays_are(f, args, kwargs)
             return f(*args, **kwargs)
         except Exception as error:
             shown = presented(error)
@@ -82,6 +87,19 @@ def boundary(f: F) -> F:
             raise shown  # noqa: B904 - the error that NumPy hid behind another
 
     return cast(F, call)
+
+
+def _where_arrays_are(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Call a transformed function; the arrays that it makes lie where its arguments do."""
+    leaves, _ = tree_flatten((args, kwargs))
+    xp = next((array_module([x]) for x in leaves if is_device_array(x)), None)
+    if xp is None:
+        return f(*args, **kwargs)
+    token = created_by(xp)
+    try:
+        return f(*args, **kwargs)
+    finally:
+        created_until(token)
 
 
 def check_leaks(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

@@ -28,6 +28,7 @@ from functrans.core import dtypes
 from functrans.core.avals import Box, ShapedArray, shaped
 from functrans.core.capture import Rebuild, transformation
 from functrans.core.finite import is_debugging
+from functrans.core.primitive import creating
 from functrans.core.structural import convert, ones, rebox, zeros
 from functrans.core.trace import Tracer, aval_of, current_trace
 from functrans.interpreters.linearize import frozen_tape, pull
@@ -40,7 +41,7 @@ def finish_cotangent(ct: Any, aval: ShapedArray) -> Any:
     box: Box = "array" if aval.box == "array" else "numpy"
     if ct is None:
         if current_trace() is None:
-            zero = np.zeros(aval.shape, aval.dtype)
+            zero = creating(np).zeros(aval.shape, aval.dtype)
             return zero if box == "array" else zero[()]
         return zeros(shaped(aval.shape, aval.dtype, box))
     return rebox(convert(ct, aval.dtype), box)

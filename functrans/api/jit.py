@@ -13,6 +13,7 @@ import numpy as np
 from functrans import backends, errors
 from functrans.api.arguments import Argnums, check_argnums, leaf_path
 from functrans.api.boundary import boundary, check_callable, check_leaks, name_of, presented
+from functrans.api.native import Settled, is_installed
 from functrans.api.paths import Miss, Paths
 from functrans.api.program import Cache, Program, Signature, describe_signature
 from functrans.api.specialize import Specializer, asking
@@ -26,6 +27,7 @@ from functrans.core.trace import Tracer, aval_of, current_trace, is_array
 from functrans.core.tree import tree_flatten
 from functrans.interpreters.batch import named_axes
 from functrans.util.cache import Bounded
+from functrans.util.vectorcall import natively_callable
 
 _shared: Bounded[Cache] = Bounded(512)
 _alive: weakref.WeakValueDictionary[Hashable, Cache] = weakref.WeakValueDictionary()
@@ -53,6 +55,9 @@ class Jitted:
         trace_count: how often the function has been traced, by this object and by others that ``jit`` made of the
             same function with the same options, which share one cache.
     """
+
+    native = False
+    """Whether objects of the class may be called by native code."""
 
     def __init__(
         self,
@@ -99,6 +104,7 @@ class Jitted:
             specialize=specialize,
         )
         self.plain = not (static_argnums or static_argnames or self.bound_args or self.bound_kwargs)
+        self.settled: Settled | None = None
 
     # -- calling --------------------------------------------------------------------------------------------------
 
@@ -112,6 +118,8 @@ class Jitted:
                         hidden = () if program.bare else program.hidden(self.captured)
                         if hidden is not None:
                             outs = (program.ready or program.run)(*hidden, *leaves)
+                            if program.native is not None and self.native:
+                                self._settle(program, args, kwargs)
                             return outs if program.single else program.finish(outs)
             return self._call(args, kwargs)
         except Miss as miss:
@@ -161,9 +169,18 @@ class Jitted:
             return self._specializer(branches.limit).first(signature)
         if staged and isinstance(program, Paths):
             return self._inline(program.limit, args, kwargs)
-        if self.plain and current_trace() is None and not any_mode():
-            self.cache.remember(program)
+        if current_trace() is None and not any_mode():
+            if self.plain:
+                self.cache.remember(program)
+            if found and program.native is not None and self.native and program.keep:
+                self._settle(program, args, kwargs)
         return program.apply([*hidden, *[signature.leaves[i] for i in program.dynamic]])
+
+    def _settle(self, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Have further calls like this one enter native code at once."""
+        if self.settled is None:
+            self.settled = Settled(self)
+        self.settled.settle(program, len(args), tuple(kwargs))
 
     def _inline(self, limit: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the function itself under the trace of an outer ``jit``, which paths belong to."""
@@ -284,7 +301,7 @@ class Jitted:
         method = self.f.__get__(instance, owner)
         shift = [i - 1 for i in self.static_argnums if i > 0]
         donate = [i - 1 for i in self.donate if i > 0]
-        return Jitted(method, tuple(shift), self.static_argnames, tuple(donate), self.backend, self.specialize)
+        return type(self)(method, tuple(shift), self.static_argnames, tuple(donate), self.backend, self.specialize)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self.rebuild, (self.f,)
@@ -466,4 +483,5 @@ def jit(
             f"jit({name_of(f)}): specialize is the number of paths that may be compiled, an int above 0, or None, got "
             f"{specialize!r}"
         )
-    return Jitted(f, nums, names, donate, backend, specialize)
+    cls = natively_callable(Jitted) if is_installed() else Jitted
+    return cls(f, nums, names, donate, backend, specialize)

@@ -15,6 +15,7 @@ import numpy as np
 
 from functrans import errors
 from functrans.api.program import Program
+from functrans.backends import serving
 from functrans.backends.base import Backend
 from functrans.core.avals import ShapedArray
 from functrans.core.capture import Place
@@ -293,7 +294,8 @@ class Paths(Program):
         if is_debugging():
             with np.errstate(all="ignore"):
                 return call(jaxpr, args, name=self.name, backend=self.backend)
-        run = self.backend.prepare(jaxpr, array_module(args), False, donated)
+        xp = array_module(args)
+        run = serving(self.backend, xp).prepare(jaxpr, xp, False, donated)
         outs: Sequence[Any] = run(*args)
         return outs
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from functrans.api.arguments import leaf_path
+from functrans.backends import serving
 from functrans.backends.base import Backend
 from functrans.config import any_mode, config, generation, override, trace_settings
 from functrans.core.avals import ShapedArray
@@ -83,6 +85,8 @@ class Program:
         passes: the pipeline that it is compiled with, if not the default one.
         bare: whether nothing is captured that a call would have to look at.
         ready: the compiled program, once it is.
+        native: the native function that it consists in, if it does.
+        treedef, types, static: of the signature that it serves.
         keep: whether the program may serve other calls: it does not refer to enclosing transformations.
     """
 
@@ -116,6 +120,10 @@ class Program:
         self.enter: Callable[[Any], tuple[Any, ...] | None] = _never
         self.generation: object = None
         self.ready: Callable[..., Any] | None = None
+        self.native: Any = None
+        self.treedef: PyTreeDef = out_tree
+        self.types: tuple[Any, ...] = ()
+        self.static: tuple[tuple[Any, Any], ...] = ()
         self.bare = not (guards or contents or places)
         self._cells = [(p.key, v) for p, v in self.guards if p.kind == "cell"]
         self._globals = [(p.key, v) for p, v in self.guards if p.kind == "global"]
@@ -127,6 +135,7 @@ class Program:
         if self.ready is None:
             with override("passes", self.passes):
                 self.ready = self.backend.prepare(self.jaxpr, np, self.single, self.donated)
+            self.native = getattr(self.ready, "native", None)
         return self.ready
 
     def hidden(self, captured: Captured) -> Sequence[Any] | None:
@@ -177,14 +186,17 @@ class Program:
         else:
             xp = array_module(operands)
             if config.profiling:
-                return self.finish(self.backend.observed(self.jaxpr, xp, self.single, self.donated)(*operands))
-            run = self.run if xp is np else self.backend.prepare(self.jaxpr, xp, self.single, self.donated)
+                observed = serving(self.backend, xp).observed(self.jaxpr, xp, self.single, self.donated)
+                return self.finish(observed(*operands))
+            device = serving(self.backend, xp)
+            run = self.run if xp is np else device.prepare(self.jaxpr, xp, self.single, self.donated)
             return self.finish(run(*operands))
         return self.out_tree.unflatten(outs)
 
-    def prepare_entry(self, treedef: PyTreeDef, types: Sequence[Any]) -> None:
+    def prepare_entry(self, signature: Signature) -> None:
         """Make ``enter``: the dynamic leaves of the arguments if they have this program's signature, else None."""
-        self.enter = compile_entry(treedef, types, self.values, self.dynamic)
+        self.treedef, self.types, self.static = signature.treedef, signature.types, signature.static
+        self.enter = compile_entry(self.treedef, self.types, self.values, self.dynamic)
 
 
 _RECENT = 6
@@ -296,6 +308,7 @@ class Cache:
         self.traces = 0
         self.history: list[tuple[Signature, str]] = []
         self.lock = threading.Lock()
+        self.settled: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def lookup(self, signature: Signature, captured: Captured) -> tuple[Program, Sequence[Any]] | None:
         for program in self.programs.get(signature.key) or ():
@@ -317,7 +330,7 @@ class Cache:
                 known = self.programs.put(signature.key, [])
                 known.insert(0, program)
                 del known[self.size :]
-                program.prepare_entry(signature.treedef, signature.types)
+                program.prepare_entry(signature)
 
     def remember(self, program: Program) -> None:
         """Let calls try a program first, without looking up their signature."""
@@ -366,6 +379,8 @@ class Cache:
         with self.lock:
             self.programs.clear()
             self.recent = ()
+        for settled in list(self.settled):
+            settled.forget()
 
 
 def _type(value: Any) -> str:

@@ -71,6 +71,7 @@ class JitTrace(JaxprTrace):
 
     __slots__ = ("assumes", "borrowed", "origins", "pending", "signature")
 
+    apart = False
     specializes = False
     """Whether a value may be looked at, at the price of a guard."""
 

@@ -6,13 +6,11 @@ import importlib
 import pkgutil
 import warnings
 from importlib.util import find_spec
-from typing import Any
-
-import numpy as np
 
 from functrans import errors
 from functrans.backends import numpy as numpy
-from functrans.backends.base import Backend
+from functrans.backends.base import Backend, serve_devices_by
+from functrans.backends.base import serving as serving
 from functrans.core.records import name_singleton
 
 _loaded: dict[str, Backend] = {}
@@ -54,11 +52,9 @@ def find(name: str) -> Backend:
     return backend
 
 
-def serving(backend: Backend, xp: Any) -> Backend:
-    """The backend that runs a program on arrays of a module: CuPy's have one of their own."""
-    return backend if xp is np else find("cupy")
-
-
 def default_backend() -> str:
     """The name of the backend that ``jit`` uses where nothing else is said."""
     return "numpy"
+
+
+serve_devices_by(lambda: find("cupy"))

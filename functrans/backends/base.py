@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from functrans.core.jaxpr import Jaxpr
 from functrans.kernel.cost import Cost, Memory
 from functrans.kernel.waves import Node
@@ -30,6 +32,10 @@ class Backend:
 
     def __init__(self) -> None:
         self._executables: WeakMemo[Executable] = WeakMemo(self.compile)
+
+    def unusable(self) -> str | None:
+        """Why the backend does not work in this process, in words; None where it does."""
+        return None
 
     def compile(self, jaxpr: Jaxpr) -> Executable:
         """A function from the jaxpr's inputs, as arrays, to the sequence of its outputs, which own their memory."""
@@ -68,3 +74,16 @@ class Backend:
 
     def __repr__(self) -> str:
         return self.name
+
+
+_device: list[Callable[[], Backend]] = []
+
+
+def serve_devices_by(find: Callable[[], Backend]) -> None:
+    """Say where the backend for arrays on a device is found; the package of backends, which lies above, does."""
+    _device[:] = [find]
+
+
+def serving(backend: Backend, xp: Any) -> Backend:
+    """The backend that runs a program on arrays of a module: CuPy's have one of their own."""
+    return backend if xp is np else _device[0]()

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from functrans.backends import observe
-from functrans.backends.base import Backend, Executable
+from functrans.backends.base import Backend, Executable, serving
 from functrans.backends.numpy.target import calling, ufunc
 from functrans.backends.numpy.workers import pool
 from functrans.core.evaluate import PythonSource
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var
-from functrans.core.primitive import Trait, array_module
+from functrans.core.primitive import Trait, array_module, creating
 from functrans.kernel.cost import Cost, Memory, cost_of, memory_of, nbytes, node_cost
 from functrans.kernel.ir import Kernel
 from functrans.kernel.plan import Plan, plan
@@ -300,7 +300,8 @@ class HostBackend(Backend):
 
     def compile(self, jaxpr: Jaxpr) -> Executable:
         def run(*args: Any) -> Any:
-            return self.prepare(jaxpr, array_module(args))(*args)
+            xp = creating(array_module(args))
+            return serving(self, xp).prepare(jaxpr, xp, False, frozenset())(*args)
 
         return run
 

@@ -90,7 +90,8 @@ def _unwrapped(value: Any) -> Any:
             return value
 
 
-def _is_own(file: str | None) -> bool:
+def is_own(file: str | None) -> bool:
+    """Whether a file is the user's, and not the package's, the standard library's or installed."""
     if file is None or is_internal(file) or file.startswith(_STANDARD):
         return False
     return not any(folder in file for folder in _INSTALLED)
@@ -99,7 +100,7 @@ def _is_own(file: str | None) -> bool:
 def _followed(value: Any) -> types.FunctionType | None:
     """A function of the user's behind a value."""
     function = _unwrapped(value)
-    if isinstance(function, types.FunctionType) and _is_own(function.__code__.co_filename):
+    if isinstance(function, types.FunctionType) and is_own(function.__code__.co_filename):
         return function
     return None
 
@@ -114,7 +115,7 @@ def _reads(function: types.FunctionType) -> Iterator[tuple[Spot, Any]]:
     for name in names.globals:
         value = function.__globals__.get(name, MISSING)
         yield Spot(function.__globals__, name, reader), value
-        if isinstance(value, types.ModuleType) and _is_own(getattr(value, "__file__", None)):
+        if isinstance(value, types.ModuleType) and is_own(getattr(value, "__file__", None)):
             members = vars(value)
             yield from ((Spot(members, n, reader), members[n]) for n in names.attributes if n in members)
 

@@ -33,6 +33,18 @@ class Place(NamedTuple):
     key: Any
 
 
+def attribute_of(bound: Any, name: str) -> Any:
+    """An attribute of an object, or of its class unless that computes it; MISSING where there is none."""
+    value = getattr(bound, "__dict__", {}).get(name, MISSING)
+    if value is not MISSING:
+        return value
+    for cls in type(bound).__mro__:
+        if name in cls.__dict__:
+            value = cls.__dict__[name]
+            return MISSING if hasattr(type(value), "__get__") else value
+    return MISSING
+
+
 class Captured:
     """The function behind a callable, below the package's own wrappers, and the values that it captures.
 
@@ -87,8 +99,7 @@ class Captured:
         found.extend(Place("kwdefault", n) for n in f.__kwdefaults__ or ())
         spots, attributes = reach(f, self.bound)
         if self.bound is not None:
-            own = getattr(self.bound, "__dict__", {})
-            found.extend(Place("attribute", n) for n in attributes if n in own)
+            found.extend(Place("attribute", n) for n in attributes if attribute_of(self.bound, n) is not MISSING)
         found.extend(Place("callee", spot) for spot in spots)
         return found
 
@@ -113,7 +124,7 @@ class Captured:
             return f.__kwdefaults__[place.key]
         if kind == "callee":
             return place.key.read()
-        return self.bound.__dict__.get(place.key, MISSING)
+        return attribute_of(self.bound, place.key)
 
     def describe(self, place: Place) -> str:
         """How messages call a captured value."""

@@ -15,8 +15,9 @@ from functrans.config import config
 from functrans.core.dtypes import DType, is_extended
 from functrans.core.extended import fitted
 from functrans.core.finite import is_debugging
-from functrans.core.infix import infix, number_as_array, only_unboxed, spelled
+from functrans.core.infix import WIDTH, as_numbers, grows, infix, mixed, number_as_array, spelled, stored, wrapped
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, SizeAval, SizeVar, Var, resize_params, sizes_in
+from functrans.core.overwriting import overwritten
 from functrans.core.primitive import REGIONS, Primitive, Trait
 from functrans.core.structural import rebox_p
 from functrans.core.trace import Tracer, current_trace, reset_source, set_source
@@ -75,9 +76,26 @@ class PythonSource:
     Args:
         nodes: what stands for the equations, if not these: it has ``inputs``, ``outs`` and ``params``, in order.
         plain: inputs that come as Python numbers, which only conversions to such read.
+        owned: inputs that may be written over; ``in_order`` are those in memory in row-major order.
+        unbounded: integers that may leave 64 bits for as long as nobody looks.
+        free: how many of the last results may be Python numbers, whatever their type says.
+        places: inputs whose names values take over where these are free by then.
+        located: whether errors of ``stores`` are looked after: then such lines may stand in place of calls.
     """
 
-    def __init__(self, jaxpr: Jaxpr, xp: Any, nodes: Sequence[Any] | None = None, plain: Iterable[Var] = ()) -> None:
+    def __init__(
+        self,
+        jaxpr: Jaxpr,
+        xp: Any,
+        nodes: Sequence[Any] | None = None,
+        plain: Iterable[Var] = (),
+        owned: Iterable[Var] = (),
+        in_order: Iterable[Var] = (),
+        unbounded: Iterable[Var] = (),
+        free: int = 0,
+        located: bool = False,
+        places: Mapping[Var, Var] | None = None,
+    ) -> None:
         if nodes is None:
             nodes = jaxpr.eqns
         self.xp = xp
@@ -90,12 +108,19 @@ class PythonSource:
         self.lines: list[str] = []
         self.names: dict[Var, str] = {}
         self.sized = jaxpr.sized
-        self.only_unboxed = only_unboxed(nodes, jaxpr.outvars)
-        self.plain: set[Var] = set(plain)
+        self.written = overwritten(jaxpr, nodes, owned, xp, in_order)
+        stores = [i for i in self.written if nodes[i].inputs[1].aval.shape == ()]
+        self.plain: set[Atom] = {*plain, *as_numbers(nodes, jaxpr.outvars, plain, free, stores)}
+        self.mixed = mixed(nodes, self.plain)
+        self.located = located
+        self.stores: dict[str, tuple[Callable[..., Any], list[str]]] = {}
+        self.places = places or {}
+        self.stored = stored(nodes, jaxpr.outvars, stores)
+        self.unbounded = set(unbounded)
         self._last_use = _last_uses(jaxpr, nodes)
         self.inputs = [self._name(v) for v in jaxpr.invars]
         for var, const in zip(jaxpr.constvars, jaxpr.consts, strict=True):
-            self.names[var] = self.bind_global("const", const)
+            self.names[var] = self.bind_global("const", const if xp is np else xp.asarray(const))
         for i, v in enumerate(jaxpr.invars):
             self._release(v, -1, name=self.inputs[i])
         for i, eqn in enumerate(nodes):
@@ -121,7 +146,11 @@ class PythonSource:
         return name
 
     def _name(self, var: Var) -> str:
-        if self.free:
+        wanted = self.names.get(self.places[var]) if var in self.places else None
+        if wanted in self.free:
+            self.free.remove(wanted)
+            name = wanted
+        elif self.free:
             name = self.free.pop()
         else:
             name = f"v{self.count}"
@@ -163,33 +192,48 @@ class PythonSource:
         if self._last_use.get(var, -1) == at:
             self.free.append(name or self.names[var])
 
+    def _module_of(self, eqn: Eqn) -> Any:
+        """The module that computes an equation: Python numbers stay with the host."""
+        if self.xp is np or not eqn.inputs or any(a.aval.box != "python" for a in (*eqn.inputs, *eqn.outs)):
+            return self.xp
+        return np
+
     def _emit(self, i: int, eqn: Eqn) -> None:
-        prim = eqn.prim
+        prim, xp = eqn.prim, self._module_of(eqn)
         sizes = tuple(dict.fromkeys(sizes_in(tuple(eqn.params.values())))) if self.sized else ()
         args = ", ".join([*map(self._atom, sizes), *self.operands(eqn)])
         types = [a.aval for a in (*eqn.inputs, *eqn.outs)]
         extended = prim.kind not in REGIONS and any([is_extended(a.dtype) for a in types])
-        plain = prim.scalar is not None and self.xp is np and not extended
-        infixed = infix(eqn, eqn.outs[0] in self.only_unboxed) if plain else None
-        if infixed is None and prim is rebox_p and eqn.inputs[0] in self.plain:
-            infixed = "{}"
+        plain = prim.scalar is not None and xp is np and not extended
+        unboxed = prim is rebox_p and eqn.inputs[0] in self.plain and eqn.params["box"] == "python"
+        if i in self.written and self.located and getattr(self.written[i], "subscript", False):
+            self._emit_store(i, eqn)
+            return
+        if unboxed or eqn.outs[:1] in self.stored or (eqn.outs and eqn.outs[0] in self.mixed):
+            infixed: str | None = "{}"
+        elif len(eqn.outs) == 1 and eqn.outs[0] in self.plain:
+            infixed = infix(eqn, True)
+        else:
+            infixed = infix(eqn, False) if plain else None
         if infixed is not None:
             self._emit_expression(i, eqn, infixed)
             return
-        if sizes:
-            function, stem = _of_sizes(prim, self.xp, eqn, sizes), prim.name
+        if i in self.written:
+            function, stem = self.written[i], prim.name
+        elif sizes:
+            function, stem = _of_sizes(prim, xp, eqn, sizes), prim.name
         elif self.sized and any(True for a in eqn.inputs for _ in sizes_in(a.aval)):
-            function, stem = partial(prim.impl, self.xp, **eqn.params), prim.name
+            function, stem = partial(prim.impl, xp, **eqn.params), prim.name
         elif extended:
-            function, stem = partial(prim.impl, self.xp, **eqn.params), prim.name
+            function, stem = partial(prim.impl, xp, **eqn.params), prim.name
         elif prim.specialize is not None:
-            function = prim.specialize(self.xp, tuple(a.aval for a in eqn.inputs), **eqn.params)
+            function = prim.specialize(xp, tuple(a.aval for a in eqn.inputs), **eqn.params)
             stem = getattr(function, "__name__", prim.name)
             stem = prim.name if stem == "<lambda>" else stem
         elif prim.scalar is not None:
-            function, stem = getattr(self.xp, prim.scalar), prim.scalar
+            function, stem = getattr(xp, prim.scalar), prim.scalar
         else:
-            function, stem = partial(prim.impl, self.xp, **eqn.params), prim.name
+            function, stem = partial(prim.impl, xp, **eqn.params), prim.name
         if extended and not sizes:
             n = len(eqn.inputs)
             function = fitted(function, types[:n], types[n:], prim.multiple, Trait.ELEMENTWISE in prim.traits)
@@ -206,14 +250,28 @@ class PythonSource:
         else:
             self.lines.append(f"{', '.join(outs)}{',' if len(outs) == 1 else ''} = {call}")
 
+    def _emit_store(self, i: int, eqn: Eqn) -> None:
+        """Write to a place of an array, which keeps its name."""
+        x, updates, place = names = [self._atom(a) for a in eqn.inputs]
+        line = f"{x}[{place}] = {updates}"
+        self.lines.append(line)
+        self.stores[line] = self.written[i], names
+        for var in dict.fromkeys(a for a in eqn.inputs[1:] if isinstance(a, Var)):
+            self._release(var, i)
+        self.names[eqn.outs[0]] = x
+        self._release(eqn.outs[0], i)
+
     def _emit_expression(self, i: int, eqn: Eqn, template: str) -> None:
         text = template.format(*map(self._atom, eqn.inputs))
         for var in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var)):
             self._release(var, i)
         (out,) = eqn.outs
-        if all(a.aval.box == "python" for a in eqn.inputs) and eqn.prim is not rebox_p:
-            self.plain.add(out)
-        self.lines.append(f"{self._name(out)} = {text}")
+        name = self._name(out)
+        if name != text:
+            self.lines.append(f"{name} = {text}")
+        if out in self.plain and out not in self.unbounded and grows(eqn):
+            check = self.bind_global("wrapped", wrapped)
+            self.lines.append(f"if not {-WIDTH} <= {name} < {WIDTH}: {name} = {check}({name})")
         self._release(out, i)
 
     def function(self, name: str, result: str | None = None) -> Callable[..., Any]:
@@ -230,6 +288,32 @@ class PythonSource:
             result = f"({', '.join(self.outputs)}{',' if len(self.outputs) == 1 else ''})"
         body = "".join(f"    {line}\n" for line in self.lines)
         return f"def {name}({', '.join(self.inputs)}):\n{body}    return {result}\n"
+
+
+class Located:
+    """Turns the error of a line that writes to a place into the error of the operation that it stands for.
+
+    Attributes:
+        text: the source that the lines are in.
+    """
+
+    def __init__(self, stores: Mapping[str, tuple[Callable[..., Any], list[str]]], scope: dict[str, Any]) -> None:
+        self.stores = stores
+        self.scope = scope
+        self.text = ""
+
+    def __call__(self, error: Exception, values: dict[str, Any]) -> Exception:
+        trace = error.__traceback__
+        if trace is None or trace.tb_next is not None:
+            return error
+        found = self.stores.get(self.text.splitlines()[trace.tb_lineno - 1].strip())
+        if found is not None:
+            function, names = found
+            try:
+                function(*[eval(name, self.scope, values) for name in names])
+            except IndexError as located:
+                return located
+        return error
 
 
 def _of_sizes(prim: Primitive, xp: Any, eqn: Eqn, sizes: Sequence[SizeVar]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ defined in one block in one file and nothing else needs an edit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -17,7 +18,7 @@ from functrans import errors
 from functrans.core import extended
 from functrans.core.avals import ShapedArray
 from functrans.core.finite import check_forward, is_debugging
-from functrans.core.trace import Tracer, current_source, current_trace
+from functrans.core.trace import Tracer, aval_of, current_source, current_trace
 
 Params = dict[str, Any]
 Kind = Literal["call", "loop", "branch", "library", "custom"]
@@ -95,20 +96,41 @@ class Sample(NamedTuple):
     vary: Literal["reorder", "scale"] = "reorder"
 
 
-class Source(NamedTuple):
-    """Where an element of a movement's result comes from.
+class Picked(NamedTuple):
+    """An index that an operand of a movement holds; one below zero counts from the end.
 
     Attributes:
-        operand: the number of the operand.
-        position: an index for each of its axes.
-        guard: ``(index, low, high)``; where an index is outside of ``range(low, high)``, the element is ``other``.
-        other: the number of a 0-d operand.
+        operand: the number of the operand, of integers.
+        position: the place of the integer in it.
+        extent: how many places there are to choose from.
+        mode: what an integer means that lies outside even so: ``raise``, an error; ``clip``, the nearest place inside;
+            ``drop``, that there is no element.
+        turn: what is added to an integer below zero.
+        offset: an index that is added to the place.
     """
 
     operand: int
     position: tuple[Any, ...]
+    extent: int
+    mode: str
+    turn: int
+    offset: Any = 0
+
+
+class Source(NamedTuple):
+    """Where an element of a movement's result comes from.
+
+    Attributes:
+        operand: the number of the operand; None where the element is the one index of ``position``, as a number.
+        position: for each of its axes an index, or what is ``Picked``.
+        guard: ``(index, low, high)``; where an index is outside of ``range(low, high)``, the element is ``other``.
+        other: the number of a 0-d operand, or a ``Source``; zero if None.
+    """
+
+    operand: int | None
+    position: tuple[Any, ...]
     guard: tuple[tuple[Any, int, int], ...] = ()
-    other: int | None = None
+    other: int | Source | None = None
 
 
 @dataclass(eq=False)
@@ -132,13 +154,16 @@ class Primitive:
         kind: what a backend has to know of an operation that is neither: a region (call, loop, branch), a
             ``library`` call, or a ``custom`` rule carrier.
         index: for a movement, where in its operands the elements of the result stand: ``index(position, *avals, **p)``
-            takes an index for each axis of the result and gives a ``Source``.
+            takes an index for each axis of the result and gives a ``Source``, or None where they do not say.
         monoid: for a reduction or a running reduction, how two elements combine: ``add mul max min and or``, or
             ``argmax argmin`` for the place of an extremum.
         specialize: ``specialize(xp, avals, **params)`` gives a callable of the arrays alone, where knowing the
             static parts makes a faster one than ``impl``.
         into: ``into(xp, avals, **params)`` gives a callable of the arrays and of one more, which it writes the result
             to; None where the operation cannot. Compilers use it for results whose memory is planned.
+        over: ``over(xp, avals, **params)`` gives a callable of the arrays that writes the result over the first one,
+            which is in row-major order and read by nobody else, and returns it; None where the operation cannot. Its
+            attribute ``subscript``, if it has one, says that it does what ``x[i] = update`` does, errors apart.
         flops: ``flops(*avals, **params)`` counts the operations of what is neither elementwise nor a reduction.
         inline: for calls, what they may be replaced by once no transformation follows: ``inline(inputs, **params)``
             gives a jaxpr and its inputs, or None.
@@ -168,10 +193,11 @@ class Primitive:
     scalar: str | None = None
     decompose: Callable[..., Any] | None = None
     kind: Kind | None = None
-    index: Callable[..., Source] | None = None
+    index: Callable[..., Source | None] | None = None
     monoid: str | None = None
     inline: Callable[..., Any] | None = None
     into: Callable[..., Callable[..., Any] | None] | None = None
+    over: Callable[..., Callable[..., Any] | None] | None = None
     flops: Callable[..., int] | None = None
     specialize: Callable[..., Callable[..., Any]] | None = None
     split: Callable[..., Any] | None = None
@@ -205,11 +231,21 @@ class Primitive:
         if self.kind not in REGIONS and extended.involved(args):
             result = self._compute_extended(args, params)
         else:
-            result = self.impl(array_module(args, repr(self.name)), *args, **params)
+            xp = array_module(args, repr(self.name))
+            if _cupy is not None and xp is np:
+                xp = self._where_made(args, params)
+            result = self.impl(xp, *args, **params)
         if is_debugging():
             for value in result if self.multiple else [result]:
                 check_forward(value, current_source(), self.name)
         return result
+
+    def _where_made(self, args: Sequence[Any], params: Params) -> Any:
+        """The module that makes an array out of no arrays."""
+        xp = creating(np)
+        if xp is np or self.multiple or any(isinstance(a, np.ndarray) and a.ndim for a in args):
+            return np
+        return xp if self.shape(*map(aval_of, args), **params).box == "array" else np
 
     def _compute_extended(self, args: Sequence[Any], params: Params) -> Any:
         function = partial(self.impl, array_module(args, repr(self.name)), **params)
@@ -317,6 +353,31 @@ def array_module(args: Iterable[Any], operation: str = "one operation") -> Any:
                     )
             return _cupy
     return np
+
+
+_creating: ContextVar[Any] = ContextVar("creating", default=None)
+"""The module of the arrays that a transformation was given, where it is not numpy."""
+
+
+def creating(xp: Any) -> Any:
+    """The module in which an operation without array operands makes its result."""
+    if xp is np and _cupy is not None:
+        return _creating.get() or np
+    return xp
+
+
+def device_seen() -> bool:
+    """Whether an array of a device has been met by this process: until then, everything is numpy's."""
+    return _cupy is not None
+
+
+def created_by(xp: Any) -> Token[Any]:
+    """Have new arrays made by a module, until ``created_until``."""
+    return _creating.set(xp)
+
+
+def created_until(token: Token[Any]) -> None:
+    _creating.reset(token)
 
 
 def leaked(tracer: Tracer, where: str) -> errors.LeakedTracerError:

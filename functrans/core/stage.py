@@ -37,6 +37,9 @@ class JaxprTrace(Trace):
 
     __slots__ = ("constants", "eqns", "fixed", "handed", "name", "sizes", "sizing")
 
+    apart = True
+    """Whether the function is traced apart from the one around it, which has the paths of ``jit``."""
+
     def __init__(self, parent: Trace | None, name: str = "function") -> None:
         super().__init__(parent)
         self.name = name
@@ -129,6 +132,16 @@ class JaxprTrace(Trace):
         self.eqns.append(Eqn(prim, atoms, outs, params, current_source(), effects_of(prim, params)))
         tracers = [Tracer(self, v.aval, v) for v in outs]
         return tracers if prim.multiple else tracers[0]
+
+    def mend(self, error: type[errors.ConcretizationError]) -> str:
+        text = super().mend(error)
+        if self.apart and error is errors.TracerBoolError:
+            text += (
+                f". {self.name!r} is traced once for all of its calls, as control flow, checkpoint and custom rules do "
+                f"with the functions that they are given, and so has no paths of its own under jit(specialize=N) "
+                f"either: a Python branch may stand outside of it"
+            )
+        return text
 
     def results(self, avals: Sequence[ShapedArray]) -> tuple[Var, ...]:
         """Variables for results of these types, whose new sizes are known from here on."""

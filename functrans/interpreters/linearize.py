@@ -19,7 +19,7 @@ from functrans.core.avals import ShapedArray
 from functrans.core.evaluate import PythonSource, evaluate, extent_of
 from functrans.core.finite import check_forward, in_backward_pass, is_debugging
 from functrans.core.jaxpr import Jaxpr, SizeVar, resize_params, sizes_in, without_sources
-from functrans.core.primitive import Params, Primitive, Undefined, Zero, array_module
+from functrans.core.primitive import Params, Primitive, Undefined, Zero, array_module, creating, device_seen
 from functrans.core.stage import size_tracer, stage
 from functrans.core.structural import add, instantiate
 from functrans.core.trace import (
@@ -129,7 +129,7 @@ class Derived(Linear):
         self.n_tangents = len(tangent_avals)
         self._forward: dict[Any, Callable[..., Any]] = {}
         self._push: dict[Any, Callable[..., Any]] = {}
-        self._pull: dict[tuple[bool, ...], Callable[..., Any]] = {}
+        self._pull: dict[tuple[tuple[bool, ...], Any], Callable[..., Any]] = {}
 
     def _with_residuals(self, parts: Split, n: int) -> tuple[Jaxpr, tuple[bool, ...]]:
         """The known jaxpr with all residuals as outputs behind the results."""
@@ -156,7 +156,7 @@ class Derived(Linear):
     def push(self, residuals: Sequence[Any], tangents: Sequence[Any], direct: bool) -> list[Any]:
         if not direct:
             return evaluate(self.unknown, [*residuals, *tangents])
-        xp = array_module([*residuals, *tangents])
+        xp = creating(array_module([*residuals, *tangents]))
         function = self._push.get(xp)
         if function is None:
             function = self._push.setdefault(xp, PythonSource(self.unknown, xp).function("push"))
@@ -165,8 +165,11 @@ class Derived(Linear):
     def pull(self, residuals: Sequence[Any], cotangents: Sequence[Any], direct: bool) -> Sequence[Any]:
         live = tuple([ct is not None for ct in cotangents])
         pulled: Sequence[Any]
+        xp = np
         if direct:
-            known = self._pull.get(live)
+            if device_seen():
+                xp = creating(array_module([*residuals, *(ct for ct in cotangents if ct is not None)]))
+            known = self._pull.get((live, xp))
             if known is not None:
                 pulled = known(*residuals, *[ct for ct in cotangents if ct is not None])
                 return pulled
@@ -181,15 +184,13 @@ class Derived(Linear):
         if not direct:
             outs = iter(evaluate(jaxpr, given))
             return [next(outs) if a else None for a in live_in]
-        xp = array_module(given)
         source = PythonSource(jaxpr, xp)
         names = iter(source.outputs)
         result = ", ".join(next(names) if a else "None" for a in live_in)
         function = source.function("pull", f"({result},)")
-        if xp is np:
-            self._pull[live] = function
-            if len(live) == 1:
-                self.host_pull = function
+        self._pull[live, xp] = function
+        if xp is np and len(live) == 1:
+            self.host_pull = function
         pulled = function(*given)
         return pulled
 
@@ -283,10 +284,10 @@ class LinearizeTrace(Trace):
             for i in entry.captured_constants:
                 primals[i] = self.protect(primals[i])
         if parent is None and not self.debugging:
-            if on_host and self.on_host:
+            if on_host and self.on_host and not device_seen():
                 forward = entry.host_forward or entry.forward(np)
             else:
-                forward = entry.forward(array_module(primals))
+                forward = entry.forward(creating(array_module(primals)))
             result, residuals = forward(*primals)
         else:
             token = set_trace(parent)
@@ -519,6 +520,7 @@ def _pull(tape: Tape, cotangents: Sequence[Any], direct: bool) -> list[Any]:
     for (_, slot), ct in zip(tape.outs, cotangents, strict=True):
         if slot is not None and ct is not None and not isinstance(ct, Zero):
             cts[slot] = ct if cts[slot] is None else add(cts[slot], ct)
+    on_host = direct and not device_seen()
     for linear, residuals, inputs, outputs, source in reversed(tape.nodes):
         if len(outputs) == 1:
             ct = cts[outputs[0]]
@@ -526,7 +528,7 @@ def _pull(tape: Tape, cotangents: Sequence[Any], direct: bool) -> list[Any]:
                 continue
             cts[outputs[0]] = None
             host_pull = linear.host_pull
-            if direct and host_pull is not None and type(ct) in _HOST_TYPES:
+            if on_host and host_pull is not None and type(ct) in _HOST_TYPES:
                 results = host_pull(*residuals, ct)
             else:
                 with source_context(source):

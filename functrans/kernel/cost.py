@@ -167,4 +167,3 @@ def _size(atom: Atom) -> int:
     for extent in atom.aval.shape:
         size *= 1 if isinstance(extent, SizeVar) else extent
     return size
-

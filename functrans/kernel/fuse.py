@@ -16,7 +16,7 @@ import heapq
 from collections.abc import Sequence
 from typing import Protocol
 
-from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var
+from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, SizeVar, Var
 from functrans.core.primitive import Trait
 from functrans.kernel.group import Group
 from functrans.kernel.index import Axis, Position
@@ -29,7 +29,7 @@ class Target(Protocol):
     """What fusion has to know of a device.
 
     Attributes:
-        guards: whether a load may be guarded.
+        guards: whether a load may be guarded, and an index be a number.
     """
 
     guards: bool
@@ -40,6 +40,10 @@ class Target(Protocol):
 
     def computes(self, eqn: Eqn) -> bool:
         """Whether an elementwise operation, a reduction or a running one may stand in a kernel, and is worth it."""
+        ...
+
+    def moves(self, eqn: Eqn) -> bool:
+        """Whether a movement is worth a kernel, or a store, even if nothing is computed with its result."""
         ...
 
     def reads(self, position: Position) -> bool:
@@ -65,6 +69,8 @@ class _Fusion:
         self.placed = [False] * len(self.eqns)
         self.readers: dict[Atom, set[int]] = {}
         self.reduces: set[Atom] = set()
+        self.free: dict[Atom, Eqn] = {}
+        self.wanted: set[Atom] = set(jaxpr.outvars)
         last_effect: int | None = None
         for i, eqn in enumerate(self.eqns):
             inputs = dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var))
@@ -73,6 +79,8 @@ class _Fusion:
                 self.uses[v] = self.uses.get(v, 0) + 1
             if self._follows_reduction(eqn):
                 self.reduces.add(eqn.outs[0])
+            if self._is_free(eqn):
+                self.free[eqn.outs[0]] = eqn
             if eqn.effects:
                 if last_effect is not None:
                     found[last_effect] = None
@@ -94,6 +102,9 @@ class _Fusion:
             if self.placed[i]:
                 continue
             eqn = self.eqns[i]
+            if eqn.outs and eqn.outs[0] in self.free and eqn.outs[0] not in self.wanted:
+                self._place(i)  # all that read it know it from its place
+                continue
             group = self._gather(i)
             if group is None:
                 self._place(i)
@@ -101,6 +112,7 @@ class _Fusion:
             else:
                 blocks.append(group.kernel(f"kernel_{count}"))
                 count += 1
+            self.wanted.update(blocks[-1].inputs)
         blocks.reverse()
         return blocks
 
@@ -112,6 +124,16 @@ class _Fusion:
         if Trait.ELEMENTWISE not in traits and eqn.prim.index is None:
             return False
         return any([a in self.reduces and a.aval.size == eqn.outs[0].aval.size for a in eqn.inputs])
+
+    def _is_free(self, eqn: Eqn) -> bool:
+        """Whether the elements of a result are known from their places alone, so that each reader makes its own."""
+        prim = eqn.prim
+        if not self.target.guards or prim.index is None or eqn.effects or prim.multiple:
+            return False
+        if any(isinstance(n, SizeVar) or n == 0 for a in (*eqn.inputs, *eqn.outs) for n in a.aval.shape):
+            return False
+        views = Trait.VIEW in prim.traits and len(eqn.inputs) == 1
+        return not eqn.inputs or (views and (isinstance(eqn.inputs[0], Literal) or eqn.inputs[0] in self.free))
 
     def _release(self, i: int) -> None:
         """All uses of an equation are placed: it may be placed now."""
@@ -139,9 +161,9 @@ class _Fusion:
     def _gather(self, i: int) -> Group | None:
         """The group that grows from an equation; None where it stays apart."""
         eqn = self.eqns[i]
-        if eqn.effects or not self.target.computes(eqn):
+        if eqn.effects or not (self.target.computes(eqn) or (eqn.prim.index is not None and self.target.moves(eqn))):
             return None
-        group = Group.start(eqn, self.target, self.uses, lambda eqn: eqn.outs[0] in self.reduces)
+        group = Group.start(eqn, self.target, self.uses, lambda eqn: eqn.outs[0] in self.reduces, self.free)
         if group is None:
             return None
         producers = [-p for p in self._place(i)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from functrans.core.jaxpr import Atom, Eqn, Literal, Var
-from functrans.core.primitive import Trait
-from functrans.kernel.index import ZERO, Axis, Guard, Index, Position, index_of
+import numpy as np
+
+from functrans.core.jaxpr import Atom, Eqn, Literal, SizeVar, Var
+from functrans.core.primitive import Picked, Source, Trait
+from functrans.kernel.index import ZERO, Axis, Guard, Index, Position, Value, index_of
 from functrans.kernel.ir import (
     Access,
+    AxisValue,
     Const,
     Expr,
     Kernel,
@@ -29,17 +33,26 @@ if TYPE_CHECKING:
     from functrans.kernel.fuse import Target
 
 _LETTERS = "ijklmnpqrstuvw"
+_DIVISIONS = frozenset({"floor_divide", "remainder", "rem"})
 
 
 class _Place:
-    """Where a group reads a value: the one position, or None where there are several; and what for."""
+    """Where a group reads a value: the one position, or None where there are several; and how many equations do."""
 
-    __slots__ = ("by_row", "position", "reads")
+    __slots__ = ("position", "reads")
 
     def __init__(self, position: Position | None) -> None:
         self.position = position
         self.reads = 0
-        self.by_row = False
+
+
+class Move(NamedTuple):
+    """Where a movement reads its result, in the positions of a group; see ``Source``."""
+
+    operand: int | None
+    position: Position
+    guard: Guard
+    other: int | Move | None
 
 
 class Group:
@@ -49,25 +62,41 @@ class Group:
         order: the axes, the outermost of memory first.
         row: the axes that are reduced or run along; the others are the grid.
         eqns: the equations, consumers first, with the positions of their operands.
+        picks: the integers that indices are computed from, and where they are read.
     """
 
-    def __init__(self, target: Target, uses: Mapping[Atom, int], reduces: Callable[[Eqn], bool]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        uses: Mapping[Atom, int],
+        reduces: Callable[[Eqn], bool],
+        free: Mapping[Atom, Eqn],
+    ) -> None:
         self.target = target
         self.reduces = reduces
         self.uses = uses
+        self.free = free
         self.order: list[Axis] = []
         self.row: tuple[Axis, ...] = ()
         self.places: dict[Var, _Place] = {}
         self.at: dict[Var, Position] = {}
-        self.eqns: list[tuple[Eqn, list[Position], Guard, tuple[Axis, ...]]] = []
+        self.eqns: list[tuple[Eqn, list[Position], Move | None, tuple[Axis, ...]]] = []
+        self.picks: dict[Value, tuple[Atom, Position]] = {}
+        self._values: dict[Any, Value] = {}
         self._count = 0
 
     # -- growing ------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def start(eqn: Eqn, target: Target, uses: Mapping[Atom, int], reduces: Callable[[Eqn], bool]) -> Group | None:
+    def start(
+        eqn: Eqn,
+        target: Target,
+        uses: Mapping[Atom, int],
+        reduces: Callable[[Eqn], bool],
+        free: Mapping[Atom, Eqn],
+    ) -> Group | None:
         """The group of one equation."""
-        group = Group(target, uses, reduces)
+        group = Group(target, uses, reduces, free)
         traits = eqn.prim.traits
         reduced = Trait.REDUCTION in traits
         shape = eqn.inputs[0].aval.shape if reduced else eqn.outs[0].aval.shape
@@ -80,7 +109,7 @@ class Group:
             if not group.row or (eqn.prim.monoid in ("argmax", "argmin") and not group._row_fits()):
                 return None
             out = tuple([i for d, i in enumerate(position) if d not in axes])
-            return group if group._take(eqn, out, [position], (), group.row) else None
+            return group if group._take(eqn, out, [position], over=group.row) else None
         group.places[eqn.outs[0]] = _Place(position)
         return group if group.absorb(eqn) else None
 
@@ -120,7 +149,7 @@ class Group:
             if row != self.row or not row:
                 return False
             out = tuple([i for d, i in enumerate(position) if d not in dims])
-            return self._take(eqn, out, [position], (), row)
+            return self._take(eqn, out, [position], over=row)
         return self._take_elementwise(eqn, position)
 
     def _new_position(self, shape: Sequence[int]) -> Position:
@@ -161,31 +190,110 @@ class Group:
         return False
 
     def _take_elementwise(self, eqn: Eqn, position: Position) -> bool:
-        if self._level(position) is None and not self._guess_row(eqn, position):
-            return False
         shape = eqn.outs[0].aval.shape
+        if self._level(position) is None and not self._guess_row(eqn, position) and not self._repeats(eqn, position):
+            return False
+        if any(True for i in position for _ in i.values()) and prod([a.extent for a in self.order]) > prod(shape):
+            return False  # elements that are named more than once would be computed as often
         found = []
         for a in eqn.inputs:
             given = a.aval.shape
             lead = len(shape) - len(given)
             found.append(tuple([position[lead + d] if n != 1 else ZERO for d, n in enumerate(given)]))
-        return self._take(eqn, position, found, (), ())
+        return self._take(eqn, position, found)
+
+    def _repeats(self, eqn: Eqn, position: Position) -> bool:
+        """Whether an operation is so cheap that it may be repeated along the axes that it does not depend on."""
+        out = eqn.outs[0]
+        if not self.target.guards or self.uses.get(out, 0) != self.places[out].reads or Trait.COSTLY in eqn.prim.traits:
+            return False
+        kinds = {a.aval.dtype.kind for a in eqn.inputs}
+        arrays = [a for a in eqn.inputs if isinstance(a, Var) and a.aval.shape]
+        if not kinds <= set("biu") or (len(arrays) > 1 and out.aval.dtype.kind != "b"):
+            return False
+        innermost = any(self.order[-1] in i.axes() for i in position)
+        return not (innermost and eqn.prim.name in _DIVISIONS)
 
     def _take_movement(self, eqn: Eqn, place: _Place) -> bool:
-        assert eqn.prim.index is not None and place.position is not None
+        assert place.position is not None
         out = eqn.outs[0]
-        if self.uses[out] != place.reads:
+        if self.uses[out] != place.reads and not self.target.moves(eqn):
             return False  # others want it as an array of its own
-        source = eqn.prim.index(place.position, *[a.aval for a in eqn.inputs], **eqn.params)
-        if source.guard and not self.target.guards:
-            return False
-        operand = eqn.inputs[source.operand]
-        position = tuple([Index(i) if isinstance(i, int) else i for i in source.position])
-        if isinstance(operand, Var) and not self.target.reads(position):
+        if any(isinstance(n, SizeVar) or n == 0 for a in eqn.inputs for n in a.aval.shape):
             return False
         found: list[Position] = [()] * len(eqn.inputs)
-        found[source.operand] = position
-        return self._take(eqn, place.position, found, source.guard, ())
+        under: set[int] = set()
+        move = self._resolved(eqn, place.position, found, under)
+        if move is None or (under and not self.target.guards):
+            return False
+        return self._take(eqn, place.position, found, under, move)
+
+    def _resolved(self, eqn: Eqn, position: Position, found: list[Position], under: set[int]) -> Move | None:
+        """What a movement reads for a position; notes where each operand is read, and which under a guard."""
+        assert eqn.prim.index is not None
+        source = eqn.prim.index(position, *[a.aval for a in eqn.inputs], **eqn.params)
+        return None if source is None else self._move(eqn, source, found, under)
+
+    def _move(self, eqn: Eqn, source: Source, found: list[Position], under: set[int]) -> Move | None:
+        places: list[Index] = []
+        guard = list(source.guard)
+        for d, given in enumerate(source.position):
+            counted = self._counted(eqn, given) if isinstance(given, Picked) else None
+            if counted is not None:
+                places.append(counted + given.offset)
+            elif isinstance(given, Picked):
+                value = self._value(eqn.inputs[given.operand], given, d)
+                found[given.operand] = self.picks[value][1]
+                index = Index(0, ((value, 1),))
+                if given.mode == "drop":
+                    guard.append((index, 0, given.extent))
+                places.append(index + given.offset)
+            else:
+                places.append(Index(given) if isinstance(given, int) else given)
+        other = source.other
+        rest = self._move(eqn, other, found, under) if isinstance(other, Source) else other
+        if isinstance(other, Source) and rest is None:
+            return None
+        if source.operand is not None:
+            operand = eqn.inputs[source.operand]
+            if guard and isinstance(operand, Literal) and operand.aval.shape == ():
+                return None  # there is nothing to load, and so nothing to guard
+            found[source.operand] = tuple(places)
+            if guard:
+                under.add(source.operand)
+        return Move(source.operand, tuple(places), tuple(guard), rest)
+
+    def _counted(self, eqn: Eqn, picked: Picked) -> Index | None:
+        """What is picked, where that is known from its place: an array that counts, whose numbers lie inside."""
+        atom: Any = eqn.inputs[picked.operand]
+        position: Position = picked.position
+        if isinstance(atom, Literal) and isinstance(atom.value, (int, np.integer)):
+            value = int(atom.value)
+            value += picked.turn if value < 0 else 0
+            return Index(value) if 0 <= value < picked.extent else None
+        while atom in self.free:
+            maker = self.free[atom]
+            assert maker.prim.index is not None
+            source = maker.prim.index(position, *[a.aval for a in maker.inputs], **maker.params)
+            assert source is not None
+            position = tuple([Index(i) if isinstance(i, int) else i for i in source.position])
+            if source.operand is None:
+                low, high = position[0].bounds()
+                return position[0] if 0 <= low and high < picked.extent else None
+            atom = maker.inputs[source.operand]
+        return None
+
+    def _value(self, atom: Atom, picked: Picked, axis: int) -> Value:
+        at = tuple([Index(i) if isinstance(i, int) else i for i in picked.position])
+        key = (atom if isinstance(atom, Var) else id(atom), at, picked.extent, picked.mode, picked.turn, axis)
+        value = self._values.get(key)
+        if value is None:
+            axes: set[Axis] = set()
+            for i in at:
+                axes |= i.axes()
+            value = self._values[key] = Value(picked.extent, picked.turn, picked.mode, axis, frozenset(axes))
+            self.picks[value] = (atom, at)
+        return value
 
     def _take_reduction(self, eqn: Eqn, place: _Place) -> bool:
         position = place.position
@@ -216,7 +324,7 @@ class Group:
             if new[0] not in order:
                 self._count += len(new)
                 self.order = [a for i in whole if (a := i.axis) is not None]
-        if not self._row_fits() or not self._take(eqn, position, [whole], (), tuple(new)):
+        if not self._row_fits() or not self._take(eqn, position, [whole], over=tuple(new)):
             self.order, self.row, self._count = old
             return False
         return True
@@ -228,13 +336,24 @@ class Group:
         if axis is None or self._level(position) != "row" or self.row not in ((), (axis,)):
             return False
         row, self.row = self.row, (axis,)
-        if not self._row_fits() or not self._take(eqn, position, [position], (), (axis,)):
+        if not self._row_fits() or not self._take(eqn, position, [position], over=(axis,)):
             self.row = row
             return False
         return True
 
-    def _take(self, eqn: Eqn, position: Position, found: list[Position], guard: Guard, over: tuple[Axis, ...]) -> bool:
-        """Record an equation whose result stands at a position, and whose operands are read at others."""
+    def _take(
+        self,
+        eqn: Eqn,
+        position: Position,
+        found: list[Position],
+        under: Collection[int] = (),
+        move: Move | None = None,
+        over: tuple[Axis, ...] = (),
+    ) -> bool:
+        """Record an equation whose result stands at a position, and whose operands are read at others.
+
+        Operands ``under`` a guard are read as arrays: where the guard does not hold, there is nothing to compute.
+        """
         (out,) = eqn.outs
         place = self.places.get(out)
         stored = self.uses.get(out, 0) != (0 if place is None else place.reads)
@@ -242,23 +361,22 @@ class Group:
             return False
         reads = self.target.reads
         for a, at in zip(eqn.inputs, found, strict=True):
-            if isinstance(a, Var) and not reads(at):
+            if isinstance(a, Var) and a not in self.free and not reads(at):
                 return False
-        by_row = bool(over) or self._level(position) == "row"
-        for a in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var)):
+        read: dict[Var, None] = {}
+        for n, (a, at) in enumerate(zip(eqn.inputs, found, strict=True)):
+            if not isinstance(a, Var) or (a in self.free and n not in under):
+                continue
+            read[a] = None
             known = self.places.get(a)
-            for b, at in zip(eqn.inputs, found, strict=True):
-                if b is not a:
-                    continue
-                if known is None:
-                    known = self.places[a] = _Place(None if guard else at)
-                elif known.position != at or guard:
-                    known.position = None
-            assert known is not None
-            known.reads += 1
-            known.by_row = known.by_row or by_row
+            if known is None:
+                known = self.places[a] = _Place(None if n in under else at)
+            elif known.position != at or n in under:
+                known.position = None
+        for a in read:
+            self.places[a].reads += 1
         self.at[out] = position
-        self.eqns.append((eqn, found, guard, over))
+        self.eqns.append((eqn, found, move, over))
         return True
 
     # -- lowering -----------------------------------------------------------------------------------------------
@@ -274,18 +392,22 @@ class _Lowering:
     def __init__(self, group: Group) -> None:
         self.group = group
         self.values: dict[Var, Expr] = {}
-        self.loads: dict[Any, Load] = {}
+        self.loads: dict[Any, Expr] = {}
         self.stages: list[Stage] = []
         self.stores: list[tuple[Expr, Var, Position]] = []
+        self.picked: list[Value] = []
 
     def kernel(self, name: str) -> Kernel:
         group = self.group
-        for eqn, found, guard, over in reversed(group.eqns):
-            self._lower(eqn, found, guard, over)
+        for eqn, found, move, over in reversed(group.eqns):
+            self._lower(eqn, found, move, over)
+        for value in self.picked:  # which grows meanwhile
+            if value.expr is None:
+                value.expr = self._read(*group.picks[value])
         row = tuple([a for a in group.order if a in group.row])
         self._close(row)
         outputs = tuple([s.access.buffer for stage in self.stages for s in stage.stores])
-        inputs = tuple(dict.fromkeys(load.access.buffer for load in self.loads.values()))
+        inputs = tuple(dict.fromkeys(e.access.buffer for e in self.loads.values() if isinstance(e, Load)))
         grid = tuple([a for a in group.order if a not in group.row])
         eqns = tuple([entry[0] for entry in reversed(group.eqns)])
         return Kernel(name, tuple(group.order), grid, tuple(self.stages), inputs, outputs, eqns)
@@ -296,20 +418,38 @@ class _Lowering:
         known = self.values.get(atom)
         if known is not None:
             return known
-        key = (atom, position, guard)
+        key = (atom, position, guard, id(other))
         load = self.loads.get(key)
         if load is None:
-            load = self.loads[key] = Load(Access(atom, position, guard, other))
+            made = self._made(atom, position) if atom in self.group.free and not guard else None
+            load = self.loads[key] = made or Load(Access(atom, position, guard, other))
         return load
 
-    def _lower(self, eqn: Eqn, found: list[Position], guard: Guard, over: tuple[Axis, ...]) -> None:
+    def _made(self, atom: Atom, position: Position) -> Expr | None:
+        """What is known from its place alone."""
+        eqn = self.group.free[atom]
+        move = self.group._resolved(eqn, position, [()] * len(eqn.inputs), set())
+        return None if move is None else self._moved(eqn, move)
+
+    def _moved(self, eqn: Eqn, move: Move) -> Expr:
+        dtype = eqn.outs[0].aval.dtype
+        for index in (*move.position, *[g[0] for g in move.guard]):
+            self.picked.extend(index.values())
+        if move.operand is None:
+            return AxisValue(move.position[0], dtype)
+        other: Expr | None = None
+        if isinstance(move.other, Move):
+            other = self._moved(eqn, move.other)
+        elif move.other is not None:
+            other = self._read(eqn.inputs[move.other], ())
+        return self._read(eqn.inputs[move.operand], move.position, move.guard, other)
+
+    def _lower(self, eqn: Eqn, found: list[Position], move: Move | None, over: tuple[Axis, ...]) -> None:
         (out,) = eqn.outs
         prim = eqn.prim
         value: Expr
-        if prim.index is not None:
-            source = prim.index(self.group.at[out], *[a.aval for a in eqn.inputs], **eqn.params)
-            other = None if source.other is None else self._read(eqn.inputs[source.other], ())
-            value = self._read(eqn.inputs[source.operand], found[source.operand], guard, other)
+        if move is not None:
+            value = self._moved(eqn, move)
         elif over:
             operand = self._read(eqn.inputs[0], found[0])
             assert prim.monoid is not None
@@ -325,10 +465,12 @@ class _Lowering:
         self.values[out] = value
         place = self.group.places.get(out)
         if self.group.uses.get(out, 0) != (0 if place is None else place.reads):
-            if isinstance(value, Local) and not isinstance(value.stage.kind, Map):
-                value.stage.stores.append(Store(0, Access(out, self.group.at[out])))
+            position = self.group.at[out]
+            row = {a for i in position for a in i.axes()} & set(self.group.row)
+            if isinstance(value, Local) and isinstance(value.stage.kind, Scan if row else (Scan, Reduce)):
+                value.stage.stores.append(Store(0, Access(out, position)))
             else:
-                self.stores.append((value, out, self.group.at[out]))
+                self.stores.append((value, out, position))
 
     def _close(self, row: tuple[Axis, ...]) -> None:
         """Give the stored values a stage of their own, and one to each value that several stages read."""
@@ -389,7 +531,9 @@ def _share(stages: list[Stage], row: tuple[Axis, ...]) -> None:
 
 def _depends(expr: Expr, axes: set[Axis]) -> bool:
     for e in ordered([expr]):
-        if isinstance(e, Load) and any(i.axes() & axes for i in e.access.position):
+        if isinstance(e, Load) and any(i.axes() & axes for i in (*e.access.position, *[g[0] for g in e.access.guard])):
+            return True
+        if isinstance(e, AxisValue) and e.index.axes() & axes:
             return True
         if isinstance(e, Local) and not isinstance(e.stage.kind, Reduce) and set(e.stage.axes) & axes:
             return True
@@ -404,13 +548,18 @@ def _settle(stages: list[Stage]) -> None:
         kept = []
         for store in stage.stores:
             value = stage.values[store.k]
-            if isinstance(value, Local):
+            if isinstance(value, Local) and _results_over(value.stage) == stage.axes:
                 value.stage.stores.append(Store(value.k, store.access))
             else:
                 kept.append(store)
         stage.stores = kept
         if not kept and all(isinstance(v, Local) for v in stage.values):
             stages.remove(stage)
+
+
+def _results_over(stage: Stage) -> tuple[Axis, ...]:
+    """The axes of a stage's results: a reduction has one at each grid point."""
+    return () if isinstance(stage.kind, Reduce) else stage.axes
 
 
 def _replace(stages: Sequence[Stage], old: Expr, new: Expr) -> None:

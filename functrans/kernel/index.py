@@ -7,6 +7,7 @@ back where another reshape undoes them: ``(3 * i + j) // 3`` is ``i`` where ``j`
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -39,7 +40,10 @@ class FloorDiv:
         return hash((FloorDiv, self.by, self.index))
 
     def __repr__(self) -> str:
-        return f"{_grouped(self.index)} // {self.by}"
+        return self.spelled(_spelled)
+
+    def spelled(self, name_of: Callable[[Atom], str]) -> str:
+        return f"{_grouped(self.index, name_of)} // {self.by}"
 
 
 class Mod:
@@ -58,20 +62,41 @@ class Mod:
         return hash((Mod, self.by, self.index))
 
     def __repr__(self) -> str:
-        return f"{_grouped(self.index)} % {self.by}"
+        return self.spelled(_spelled)
+
+    def spelled(self, name_of: Callable[[Atom], str]) -> str:
+        return f"{_grouped(self.index, name_of)} % {self.by}"
 
 
 class Value:
-    """An integer that the kernel computes or loads, known to lie in ``range(extent)``."""
+    """A place along an axis that the kernel computes or loads, as an integer of any kind.
 
-    __slots__ = ("expr", "extent")
+    Attributes:
+        expr: the integer; fusion fills it in once the kernel's expressions are known.
+        extent: how many places there are.
+        turn: what is added to an integer below zero: it counts from the end.
+        mode: what one means that lies outside even so: ``raise``, the kernel fails; ``clip``, the nearest place inside;
+            ``drop``, none, which a guard sees to.
+        axis: the axis of the array, for the error.
+        axes: the axes of the iteration space that the integer depends on.
+    """
 
-    def __init__(self, expr: Any, extent: int) -> None:
-        self.expr = expr
+    __slots__ = ("axes", "axis", "expr", "extent", "mode", "turn")
+
+    def __init__(self, extent: int, turn: int, mode: str, axis: int, axes: frozenset[Axis]) -> None:
+        self.expr: Any = None
         self.extent = extent
+        self.turn = turn
+        self.mode = mode
+        self.axis = axis
+        self.axes = axes
+
+    def bounds(self) -> tuple[int, int]:
+        """The least and the greatest place that it stands for, those outside counted where nothing is done to them."""
+        return (-(1 << 62), 1 << 62) if self.mode == "drop" else (0, max(self.extent - 1, 0))
 
     def __repr__(self) -> str:
-        return f"value({self.expr})"
+        return f"{self.mode}(? < {self.extent})"
 
 
 Atom = Axis | FloorDiv | Mod | Value
@@ -102,14 +127,24 @@ class Index:
         return None
 
     def axes(self) -> set[Axis]:
-        """The axes that it depends on, those inside of computed integers not counted."""
+        """The axes that it depends on."""
         found: set[Axis] = set()
         for atom, _ in self.terms:
             if type(atom) is Axis:
                 found.add(atom)
             elif isinstance(atom, (FloorDiv, Mod)):
                 found |= atom.index.axes()
+            elif isinstance(atom, Value):
+                found |= atom.axes
         return found
+
+    def values(self) -> Iterator[Value]:
+        """The computed integers in it."""
+        for atom, _ in self.terms:
+            if isinstance(atom, Value):
+                yield atom
+            elif isinstance(atom, (FloorDiv, Mod)):
+                yield from atom.index.values()
 
     def bounds(self) -> tuple[int, int]:
         """The least and the greatest value that it takes."""
@@ -119,6 +154,8 @@ class Index:
                 first, last = (b // atom.by for b in atom.index.bounds())
             elif isinstance(atom, Mod):
                 first, last = 0, atom.by - 1
+            elif isinstance(atom, Value):
+                first, last = atom.bounds()
             else:
                 first, last = 0, max(atom.extent - 1, 0)
             low += min(c * first, c * last)
@@ -182,17 +219,26 @@ class Index:
         return hash((self.const, frozenset(self.terms)))
 
     def __repr__(self) -> str:
+        return self.spelled(_spelled)
+
+    def spelled(self, name_of: Callable[[Atom], str]) -> str:
+        """The index as text."""
         parts = []
         for atom, c in self.terms:
-            name = atom.name if isinstance(atom, Axis) else repr(atom) if isinstance(atom, Value) else f"({atom})"
+            name = name_of(atom)
             parts.append(name if c == 1 else f"-{name}" if c == -1 else f"{c}*{name}")
         if self.const or not parts:
             parts.append(str(self.const))
         return " + ".join(parts).replace("+ -", "- ")
 
 
-def _grouped(index: Index) -> str:
-    return f"({index})" if len(index.terms) > 1 or index.const else repr(index)
+def _grouped(index: Index, name_of: Callable[[Atom], str]) -> str:
+    text = index.spelled(name_of)
+    return f"({text})" if len(index.terms) > 1 or index.const else text
+
+
+def _spelled(atom: Atom) -> str:
+    return atom.name if isinstance(atom, Axis) else repr(atom) if isinstance(atom, Value) else f"({atom})"
 
 
 ZERO = Index()

@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 from functrans.core.dtypes import DType
 from functrans.core.jaxpr import Eqn, Var
 from functrans.core.primitive import Primitive
-from functrans.kernel.index import Axis, Guard, Index, Position
+from functrans.kernel.index import Axis, Guard, Index, Position, Value
 
 
 class Access(NamedTuple):
-    """A place in a buffer. Where the guard does not hold there is none, and a load gives ``other`` instead."""
+    """A place in a buffer. Where the guard does not hold there is none: a load gives ``other`` then, or zero."""
 
     buffer: Var
     position: Position
@@ -179,10 +179,20 @@ def operands(expr: Expr) -> tuple[Expr, ...]:
     """The expressions that one reads."""
     if isinstance(expr, Op):
         return expr.args
-    if isinstance(expr, Load):
-        inner = tuple([a.expr for i in expr.access.position for a, _ in i.terms if hasattr(a, "expr")])
-        return inner if expr.access.other is None else (*inner, expr.access.other)
+    if isinstance(expr, (Load, AxisValue)):
+        inner = tuple([value.expr for value in values_in(expr)])
+        return inner if isinstance(expr, AxisValue) or expr.access.other is None else (*inner, expr.access.other)
     return ()
+
+
+def values_in(expr: Expr) -> list[Value]:
+    """The integers that the indices of an expression are computed from."""
+    indices: list[Index] = []
+    if isinstance(expr, AxisValue):
+        indices = [expr.index]
+    elif isinstance(expr, Load):
+        indices = [*expr.access.position, *[i for i, _, _ in expr.access.guard]]
+    return [value for i in indices for value in i.values()]
 
 
 def ordered(roots: Sequence[Expr]) -> list[Expr]:

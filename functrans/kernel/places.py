@@ -106,9 +106,11 @@ class Places:
 
 def run_start(eqn: Eqn) -> int | None:
     """The element of its operand that a movement's result begins at, where the result is a run of the operand's."""
-    if eqn.prim.index is None or len(eqn.inputs) != 1 or not isinstance(eqn.inputs[0], Var):
+    if eqn.prim.index is None or len(eqn.inputs) != 1:
         return None
-    (source,), (out,) = eqn.inputs, eqn.outs
+    source, (out,) = eqn.inputs[0], eqn.outs
+    if not isinstance(source, Var):
+        return None
     at = tuple([index_of(Axis(f"a{d}", n)) for d, n in enumerate(out.aval.shape)])
     found = eqn.prim.index(at, source.aval, **eqn.params)
     if found is None or found.operand != 0 or found.guard:

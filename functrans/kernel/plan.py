@@ -10,7 +10,7 @@ the reshaped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var
@@ -70,11 +70,11 @@ def plan(
             kept.update([root.get(a, a) for a in eqn.inputs])
         elif Trait.VIEW not in eqn.prim.traits:
             fresh.update(eqn.outs)
-    arena = _Arena()
+    arena = Arena()
     for i, node in enumerate(nodes):
         if isinstance(node, Kernel):
             for v in node.outs:
-                old = _replaced(node, v, i, ends, made, results, kept, fresh)
+                old = _replaced(node, v, i, ends, made, results, kept, fresh, root)
                 if old is not None:
                     made.over[v] = old
                     if old in made.offsets:
@@ -136,36 +136,38 @@ def _replaced(
     results: Collection[Atom],
     kept: Collection[Atom],
     fresh: Collection[Atom],
+    root: Mapping[Atom, Atom],
 ) -> Var | None:
     """An operand of a kernel that a result may take the place of."""
-    stages = kernel.stages
-    if len(stages) != 1 or not isinstance(stages[0].kind, Map):
-        return None
-    stage = stages[0]
-    k, access = next((s.k, s.access) for s in stage.stores if s.access.buffer is v)
-    order = ordered(stage.values)
-    stored = stage.values[k]
     taken = set(made.over[w] for w in kernel.outs if w in made.over)
-    positions: dict[Var, list[Load]] = {}
-    for e in order:
-        if isinstance(e, Load):
-            positions.setdefault(e.access.buffer, []).append(e)
     for a in kernel.inputs:
         arena = a in made.offsets and v not in kept
         if not (arena or a in fresh) or ends.get(a) != i or a in taken or a in results:
             continue
-        if a.aval.shape != v.aval.shape or a.aval.dtype != v.aval.dtype or len(positions.get(a, ())) != 1:
-            continue
-        (load,) = positions[a]
-        if load.access.position != access.position or load.access.guard:
-            continue
-        at = next((n for n, e in enumerate(order) if e is stored), -1)
-        if isinstance(stored, Op) and not any(isinstance(e, Op) and load in e.args for e in order[at + 1 :]):
+        if takes_place(kernel, v, a) and [root.get(b, b) for b in kernel.inputs].count(root.get(a, a)) == 1:
             return a
     return None
 
 
-class _Arena:
+def takes_place(kernel: Kernel, v: Var, a: Var) -> bool:
+    """Whether a result of a kernel may be written over an operand: each point reads that at the place it writes."""
+    stages = kernel.stages
+    if len(stages) != 1 or not isinstance(stages[0].kind, Map):
+        return False
+    if a.aval.shape != v.aval.shape or a.aval.dtype != v.aval.dtype:
+        return False
+    stage = stages[0]
+    k, access = next((s.k, s.access) for s in stage.stores if s.access.buffer is v)
+    order = ordered(stage.values)
+    loads = [e for e in order if isinstance(e, Load) and e.access.buffer is a]
+    if len(loads) != 1 or loads[0].access.position != access.position or loads[0].access.guard:
+        return False
+    stored = stage.values[k]
+    at = next((n for n, e in enumerate(order) if e is stored), -1)
+    return isinstance(stored, Op) and not any(isinstance(e, Op) and loads[0] in e.args for e in order[at + 1 :])
+
+
+class Arena:
     """First fit over the free gaps."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from functrans.core.jaxpr import Var
-from functrans.kernel.index import Axis, FloorDiv, Index, Mod
+from functrans.kernel.index import Axis, FloorDiv, Index, Mod, Value
 from functrans.kernel.ir import Access, AxisValue, Const, Expr, Kernel, Load, Local, Map, Op, Reduce, Scan, Stage
 
 Point = dict[Axis, int]
@@ -94,8 +94,11 @@ class _Grid:
         if isinstance(expr, Load):
             access = expr.access
             if not all(low <= self._index(i, point) < high for i, low, high in access.guard):
-                assert access.other is not None
-                return self._value(access.other, point, known)
+                return (
+                    access.buffer.aval.dtype.type(0)
+                    if access.other is None
+                    else self._value(access.other, point, known)
+                )
             buffer = self.made[access.buffer] if access.buffer in self.made else self.buffers[access.buffer]
             return buffer[self._position(access, point)] if access.buffer.aval.shape else buffer
         assert isinstance(expr, Op)
@@ -117,5 +120,15 @@ class _Grid:
             elif isinstance(atom, Mod):
                 total += c * (self._index(atom.index, point) % atom.by)
             else:
-                total += c * int(self._value(atom.expr, point, {}))
+                total += c * self._place(atom, point)
         return total
+
+    def _place(self, value: Value, point: Point) -> int:
+        i = given = int(self._value(value.expr, point, {}))
+        if i < 0:
+            i += value.turn
+        if value.mode == "clip":
+            return min(max(i, 0), value.extent - 1)
+        if value.mode == "raise" and not 0 <= i < value.extent:
+            raise IndexError(f"index {given} is out of bounds for axis {value.axis} with extent {value.extent}")
+        return i

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functrans.core.jaxpr import Var
-from functrans.kernel.index import Axis
+from functrans.kernel.index import Atom, Axis, FloorDiv, Index, Mod
 from functrans.kernel.ir import Access, AxisValue, Const, Expr, Kernel, Load, Local, Map, Op, Reduce, Stage, ordered
 
 
@@ -23,16 +23,26 @@ class _Names:
         if isinstance(expr, Load):
             return self.access(expr.access)
         if isinstance(expr, AxisValue):
-            return f"[{expr.index}]"
+            return f"[{self.index(expr.index)}]"
         return self.exprs[id(expr)]
 
     def access(self, access: Access) -> str:
-        text = f"{self.buffer(access.buffer)}[{', '.join(map(repr, access.position))}]"
+        text = f"{self.buffer(access.buffer)}[{', '.join(map(self.index, access.position))}]"
         if access.guard:
-            tests = " and ".join(f"{low} <= {i} < {high}" for i, low, high in access.guard)
-            other = "nothing" if access.other is None else self.expr(access.other)
+            tests = " and ".join(f"{low} <= {self.index(i)} < {high}" for i, low, high in access.guard)
+            other = "0" if access.other is None else self.expr(access.other)
             return f"({text} if {tests} else {other})"
         return text
+
+    def index(self, index: Index) -> str:
+        return index.spelled(self.atom)
+
+    def atom(self, atom: Atom) -> str:
+        if isinstance(atom, Axis):
+            return atom.name
+        if isinstance(atom, (FloorDiv, Mod)):
+            return f"({atom.spelled(self.atom)})"
+        return f"{atom.mode}({self.expr(atom.expr)} < {atom.extent})"
 
 
 def kernel_text(kernel: Kernel, names: dict[Var, str] | None = None) -> str:

@@ -15,16 +15,26 @@ from functrans import errors
 from functrans.core import dtypes, structural
 from functrans.core.avals import ShapedArray, shaped
 from functrans.core.dtypes import DType
-from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Source, Trait, Undefined
 from functrans.core.structural import convert, linear_jvp, move_axis, reduce_sum
 from functrans.core.trace import aval_of
+from functrans.lax.arithmetic import sub
+from functrans.lax.compare import eq, le
 from functrans.lax.families import Samples, no_tangent
 from functrans.lax.static import normalize_axis, normalize_shape
 
 # -- arrays that depend on static parameters alone ----------------------------------------------------------------
 
 
-def nullary(name: str, *, shape: Callable[..., Any], impl: Callable[..., Any], samples: Samples) -> Primitive:
+def nullary(
+    name: str,
+    *,
+    shape: Callable[..., Any],
+    impl: Callable[..., Any],
+    samples: Samples,
+    index: Callable[..., Source] | None = None,
+    decompose: Callable[..., Any] | None = None,
+) -> Primitive:
     """A primitive without operands: it has no derivative, and the same value for every example of a batch."""
 
     def prim_of() -> Primitive:
@@ -38,6 +48,8 @@ def nullary(name: str, *, shape: Callable[..., Any], impl: Callable[..., Any], s
         batch=lambda axis, args, dims, **params: (prim.bind(**params), None),
         kind="library",
         samples=samples,
+        index=index,
+        decompose=decompose,
     )
     return prim
 
@@ -56,6 +68,7 @@ iota_p = nullary(
     "iota",
     shape=lambda *, dtype, shape, dimension: shaped(shape, dtype),
     impl=_iota_impl,
+    index=lambda at, *, dtype, shape, dimension: Source(None, (at[dimension],)),
     samples=lambda: [
         Sample((), {"dtype": np.dtype(np.int64), "shape": (4,), "dimension": 0}),
         Sample((), {"dtype": np.dtype(np.float32), "shape": (2, 3, 2), "dimension": 1}),
@@ -94,8 +107,19 @@ def _eye_shape(*, rows: int, columns: int, k: int, dtype: DType) -> ShapedArray:
     return shaped((rows, columns), dtype)
 
 
+def _diagonals(compare: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """The pattern of a comparison of columns with rows, from their numbers."""
+
+    def decompose(*, rows: int, columns: int, k: int, dtype: DType) -> Any:
+        row, column = (iota(np.int64, (rows, columns), d) for d in (0, 1))
+        return convert(compare(sub(column, row), k), dtype)
+
+    return decompose
+
+
 eye_p = nullary(
     "eye",
+    decompose=_diagonals(eq),
     shape=_eye_shape,
     impl=lambda xp, *, rows, columns, k, dtype: xp.eye(rows, columns, k, dtype=dtype),
     samples=lambda: [
@@ -107,6 +131,7 @@ eye_p = nullary(
 
 tri_p = nullary(
     "tri",
+    decompose=_diagonals(le),
     shape=_eye_shape,
     impl=lambda xp, *, rows, columns, k, dtype: xp.tri(rows, columns, k, dtype=dtype),
     samples=lambda: [

@@ -138,6 +138,19 @@ def linear_recurrence(a: Any, b: Any, axis: int = 0, reverse: bool = False) -> A
 _MONOIDS = {"add": "add", "multiply": "mul", "maximum": "max", "minimum": "min"}
 
 
+def running(xp: Any, ufunc: str, x: Any, axis: int) -> Any:
+    """The running reduction by a ufunc: by doubling, in a logarithmic number of steps, where a module has none."""
+    function = getattr(xp, ufunc)
+    if xp is np or ufunc in ("add", "multiply"):
+        return function.accumulate(x, axis, x.dtype)
+    out = xp.moveaxis(x, axis, 0)
+    step = 1
+    while step < len(out):
+        out = xp.concatenate([out[:step], function(out[step:], out[:-step])])
+        step *= 2
+    return xp.moveaxis(out, 0, axis)
+
+
 def cumulative(
     name: str, ufunc: str, *, jvp: Any, kinds: str = ANY, transpose: Any = None, samples: Samples
 ) -> Primitive:
@@ -149,10 +162,9 @@ def cumulative(
         return shaped(x.shape, x.dtype)
 
     def impl(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
-        run = getattr(xp, ufunc).accumulate
         if not reverse:
-            return run(x, axis, x.dtype)
-        return xp.flip(run(xp.flip(x, axis), axis, x.dtype), axis)
+            return running(xp, ufunc, x, axis)
+        return xp.flip(running(xp, ufunc, xp.flip(x, axis), axis), axis)
 
     def batch(batch_axis: BatchAxis, args: Sequence[Any], dims: Sequence[int], *, axis: int, reverse: bool) -> Any:
         d = dims[0]
@@ -271,7 +283,7 @@ def _running_ties_impl(xp: Any, x: Any, out: Any, *, axis: int, reverse: bool) -
     keep = xp.zeros(hit.shape, bool)
     keep[1:] = (extrema[1:] == extrema[:-1]) | ((extrema[1:] != extrema[1:]) & (extrema[:-1] != extrema[:-1]))
     seen = xp.cumsum(hit, 0)
-    earlier = xp.maximum.accumulate(xp.where(keep, 0, seen - hit), 0)
+    earlier = running(xp, "maximum", xp.where(keep, 0, seen - hit), 0)
     count = xp.maximum(seen - earlier, 1).astype(x.dtype)
     kept = xp.zeros_like(count)
     kept[1:] = xp.where(keep[1:], count[:-1] / count[1:], 0)

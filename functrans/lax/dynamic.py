@@ -15,7 +15,7 @@ import numpy as np
 from functrans import errors
 from functrans.core import dtypes
 from functrans.core.avals import Shape, ShapedArray, shaped
-from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Picked, Primitive, Sample, Source, Trait, Undefined, Zero
 from functrans.core.structural import add, broadcast, convert, instantiate, move_axis, transpose, zero_of, zeros
 from functrans.core.trace import Tracer, aval_of
 from functrans.lax.compare import lt
@@ -139,8 +139,17 @@ def _slice_samples() -> list[Sample]:
     ]
 
 
+def _slice_index(at: Sequence[Any], x: ShapedArray, *starts: ShapedArray, sizes: Shape) -> Source:
+    position = []
+    for d, (i, start, extent, size) in enumerate(zip(at, starts, x.shape, sizes, strict=True)):
+        turn = extent if start.dtype.kind == "i" else 0
+        position.append(i if size == extent else Picked(d + 1, (), extent - size + 1, "clip", turn, i))
+    return Source(0, tuple(position))
+
+
 dynamic_slice_p: Primitive = Primitive(
     "dynamic_slice",
+    index=_slice_index,
     shape=_slice_shape,
     impl=_slice_impl,
     jvp=_slice_jvp,
@@ -199,7 +208,10 @@ def _update_shape(x: ShapedArray, updates: ShapedArray, *starts: ShapedArray) ->
 
 
 def _update_impl(xp: Any, x: Any, updates: Any, *starts: Any) -> Any:
-    out = xp.array(x, order="C")
+    return _update_over(xp.array(x, order="C"), updates, *starts)
+
+
+def _update_over(out: Any, updates: Any, *starts: Any) -> Any:
     out[_window(out.shape, starts, np.shape(updates))] = updates
     return out
 
@@ -240,6 +252,7 @@ dynamic_update_slice_p: Primitive = Primitive(
     "dynamic_update_slice",
     shape=_update_shape,
     impl=_update_impl,
+    over=lambda xp, avals: _update_over,
     jvp=_update_jvp,
     transpose=_update_transpose,
     batch=_update_batch,

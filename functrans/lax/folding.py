@@ -31,6 +31,20 @@ Axes = tuple[int, ...]
 # -- bits -----------------------------------------------------------------------------------------------------------
 
 
+def _folded(xp: Any, ufunc: str, x: Any, axes: Axes) -> Any:
+    """The reduction by a ufunc: by halves where a module has none."""
+    if xp is np:
+        return getattr(np, ufunc).reduce(x, axis=axes)
+    function = getattr(xp, ufunc)
+    for axis in sorted(axes, reverse=True):
+        x = xp.moveaxis(x, axis, 0)
+        while len(x) > 1:
+            half = len(x) // 2
+            x = xp.concatenate([function(x[:half], x[half : 2 * half]), x[2 * half :]])
+        x = x[0] if len(x) else xp.full(x.shape[1:], getattr(np, ufunc).identity, x.dtype)
+    return x
+
+
 def _bitwise(name: str, ufunc: str) -> Primitive:
     def infer(x: ShapedArray, *, axes: Axes) -> ShapedArray:
         accept(name, "biu", [x])
@@ -47,7 +61,7 @@ def _bitwise(name: str, ufunc: str) -> Primitive:
     prim = Primitive(
         name,
         shape=infer,
-        impl=lambda xp, x, *, axes: getattr(xp, ufunc).reduce(xp.asarray(x), axis=axes),
+        impl=lambda xp, x, *, axes: _folded(xp, ufunc, xp.asarray(x), axes),
         jvp=no_tangent(prim_of),
         batch=batch,
         kind="library",

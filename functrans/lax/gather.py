@@ -15,7 +15,7 @@ import numpy as np
 
 from functrans import errors
 from functrans.core.avals import Shape, ShapedArray, shaped
-from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Picked, Primitive, Sample, Source, Trait, Undefined, Zero
 from functrans.core.structural import align_batched, broadcast_shapes, move_axis, shift_axes, zero_of
 from functrans.core.trace import aval_of
 from functrans.lax.creation import iota
@@ -69,17 +69,21 @@ def move_block(xp: Any, x: Any, count: int, source: int, destination: int) -> An
     return xp.moveaxis(x, range(source, source + count), range(destination, destination + count))
 
 
+def outside(name: str, index: Any, axis: int, extent: int) -> errors.IndexingError:
+    """The error for one index."""
+    return errors.IndexingError(
+        f"{name}: index {index} is out of bounds for axis {axis} with extent {extent}. Clip the index, or say what "
+        f"should happen: x.at[index].get(mode='clip' | 'wrap' | 'fill'), x.at[index].set(..., mode='drop')"
+    )
+
+
 def out_of_bounds(name: str, shape: Shape, axes: Axes, indices: Sequence[Any]) -> errors.IndexingError:
     """The error for index arrays of which one names a place outside."""
     for axis, i in zip(axes, indices, strict=True):
         i = np.asarray(i)
         bad = i[(i < -shape[axis]) | (i >= shape[axis])]
         if bad.size:
-            return errors.IndexingError(
-                f"{name}: index {bad[0]} is out of bounds for axis {axis} with extent {shape[axis]}. Clip the index, "
-                f"or say what should happen: x.at[index].get(mode='clip' | 'wrap' | 'fill'), "
-                f"x.at[index].set(..., mode='drop')"
-            )
+            return outside(name, bad[0], axis, shape[axis])
     shapes = ", ".join(str(np.shape(i)) for i in indices)
     return errors.IndexingError(f"{name}: index arrays of shapes {shapes} do not fit an array of shape {shape}")
 
@@ -212,6 +216,25 @@ def _take_batch(
     return take_index_p.bind(x, rows, *indices, axes=axes, at=at, mode=mode), at
 
 
+def _take_source(
+    position: Sequence[Any], x: ShapedArray, *indices: ShapedArray, axes: Axes, at: int, mode: Mode
+) -> Source:
+    """Where elements come from: the kept axes around those of the index arrays, each read at its own axes."""
+    ndim = max(i.ndim for i in indices)
+    middle, kept = position[at : at + ndim], iter([*position[:at], *position[at + ndim :]])
+    found = []
+    for a, extent in enumerate(x.shape):
+        if a not in axes:
+            found.append(next(kept))
+            continue
+        k = axes.index(a)
+        shape = indices[k].shape
+        place = tuple([i if n != 1 else 0 for i, n in zip(middle[ndim - len(shape) :], shape, strict=True)])
+        turn = extent if indices[k].dtype.kind == "i" else 0
+        found.append(Picked(k + 1, place, extent, mode, turn))
+    return Source(0, tuple(found))
+
+
 def _taken_samples() -> list[Sample]:
     x = np.arange(24.0).reshape(2, 3, 4) / 7.0
     i, j = np.array([0, 2, -1, 2]), np.array([[1], [-2]])
@@ -247,6 +270,7 @@ take_index_p: Primitive = Primitive(
     jvp=_take_jvp,
     transpose=_take_transpose,
     batch=_take_batch,
+    index=_take_source,
     traits=frozenset({Trait.MOVEMENT}),
     kind="library",
     samples=_taken_samples,

@@ -11,7 +11,7 @@ stand before the axes of the index arrays in the result.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -296,6 +296,16 @@ def _basic_set_impl(xp: Any, x: Any, updates: Any, *, index: BasicIndex) -> Any:
     return out
 
 
+def _basic_set_over(xp: Any, avals: Sequence[ShapedArray], *, index: BasicIndex) -> Callable[..., Any]:
+    place = numpy_index(index)
+
+    def write(out: Any, updates: Any) -> Any:
+        out[place] = updates
+        return out
+
+    return write
+
+
 def _basic_set_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, index: BasicIndex) -> tuple[Any, Any]:
     out = basic_set_p.bind(*primals, index=index)
     t, t_updates = tangents
@@ -325,6 +335,7 @@ basic_set_p: Primitive = Primitive(
     "basic_set",
     shape=_basic_set_shape,
     impl=_basic_set_impl,
+    over=_basic_set_over,
     jvp=_basic_set_jvp,
     transpose=_basic_set_transpose,
     batch=_basic_set_batch,

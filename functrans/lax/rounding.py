@@ -73,7 +73,18 @@ nextafter_p: Primitive = elementwise(
     kinds="f",
     samples=binary(_BETWEEN, kinds="f"),
 )
-spacing_p: Primitive = elementwise("spacing", "spacing", arity=1, kinds="f", samples=unary(*_BETWEEN, kinds="f"))
+
+
+def _spacing_impl(xp: Any, x: Any) -> Any:
+    if xp is np:
+        return np.spacing(x)
+    size = xp.abs(x)
+    return xp.copysign(xp.nextafter(size, xp.asarray(np.inf, size.dtype)) - size, x)
+
+
+spacing_p: Primitive = elementwise(
+    "spacing", "spacing", arity=1, kinds="f", samples=unary(*_BETWEEN, kinds="f"), impl=_spacing_impl
+)
 signbit_p: Primitive = elementwise(
     "signbit", "signbit", arity=1, kinds="f", out="bool", samples=unary(*_BETWEEN, kinds="f")
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -176,7 +177,15 @@ def _scatter_shape(
 def _scatter_impl(
     xp: Any, x: Any, updates: Any, *indices: Any, axes: Axes, at: int, op: str, mode: Mode, unique: bool
 ) -> Any:
-    out = xp.array(x, order="C")
+    return _scatter_over(
+        xp, xp.array(x, order="C"), updates, *indices, axes=axes, at=at, op=op, mode=mode, unique=unique
+    )
+
+
+def _scatter_over(
+    xp: Any, out: Any, updates: Any, *indices: Any, axes: Axes, at: int, op: str, mode: Mode, unique: bool
+) -> Any:
+    """The updates written to an array that lies in memory in row-major order, which is returned."""
     updates = xp.asarray(updates)
     shape = out.shape
     ndim = max(np.ndim(i) for i in indices)
@@ -212,18 +221,36 @@ def _scatter_specialize(
     xp: Any, avals: Sequence[ShapedArray], *, axes: Axes, at: int, op: str, mode: Mode, unique: bool
 ) -> Callable[..., Any]:
     """One place, as in a loop that fills an array, is written without asking what was known before."""
+    write = _scatter_to(xp, avals, axes=axes, at=at, op=op, mode=mode, unique=unique)
+    return lambda x, *args: write(x.copy(), *args)
+
+
+def _scatter_to(
+    xp: Any, avals: Sequence[ShapedArray], *, axes: Axes, at: int, op: str, mode: Mode, unique: bool
+) -> Callable[..., Any]:
+    """A function that writes the updates to its first operand, and returns it."""
     if mode != "raise" or any(i.ndim for i in avals[2:]):
-        return lambda *args: _scatter_impl(xp, *args, axes=axes, at=at, op=op, mode=mode, unique=unique)
+        return partial(_scatter_over, xp, axes=axes, at=at, op=op, mode=mode, unique=unique)
     function = getattr(xp, _UFUNCS[op]) if op != "set" else None
     leading = axes == tuple(range(len(axes)))
+    if leading and function is None and len(axes) == 1:
 
-    def write(x: Any, updates: Any, *indices: Any) -> Any:
-        out = x.copy()
+        def write_at(out: Any, updates: Any, i: Any) -> Any:
+            try:
+                out[i] = updates
+            except IndexError:
+                raise out_of_bounds("index", out.shape, axes, (i,)) from None
+            return out
+
+        write_at.subscript = True  # type: ignore[attr-defined]
+        return write_at
+
+    def write(out: Any, updates: Any, *indices: Any) -> Any:
         key = indices if leading else numpy_key(axes, indices)
         try:
             out[key] = updates if function is None else function(out[key], updates)
         except IndexError:
-            raise out_of_bounds("index", x.shape, axes, indices) from None
+            raise out_of_bounds("index", out.shape, axes, indices) from None
         return out
 
     return write
@@ -379,6 +406,7 @@ scatter_p: Primitive = Primitive(
     shape=_scatter_shape,
     impl=_scatter_impl,
     specialize=_scatter_specialize,
+    over=_scatter_to,
     jvp=_scatter_jvp,
     transpose=_scatter_transpose,
     batch=_scatter_batch,

@@ -344,6 +344,10 @@ def _concatenate_shape(*avals: ShapedArray, dimension: int) -> ShapedArray:
     return shaped(shape, common_dtype("concatenate", avals), "array")
 
 
+FUSED_PARTS = 4
+"""Of a concatenation that is read where it is used: every element asks for each of the parts."""
+
+
 def _concatenate_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, dimension: int) -> tuple[Any, Any]:
     out = concatenate_p.bind(*primals, dimension=dimension)
     if all(isinstance(t, Zero) for t in tangents) or not dtypes.is_inexact(aval_of(out).dtype):
@@ -367,8 +371,23 @@ def _concatenate_batch(axis: BatchAxis, args: Sequence[Any], dims: Sequence[int 
     return concatenate_p.bind(*parts, dimension=dimension + (dimension >= to)), to
 
 
+def _concatenate_index(at: Sequence[Any], *xs: ShapedArray, dimension: int) -> Source | None:
+    """Each operand where its part of the axis is, one behind another."""
+    if len(xs) > FUSED_PARTS:
+        return None
+    found: Source | None = None
+    end = sum(x.shape[dimension] for x in xs)
+    for k in range(len(xs) - 1, -1, -1):
+        start = end - xs[k].shape[dimension]
+        position = (*at[:dimension], at[dimension] - start, *at[dimension + 1 :])
+        found = Source(k, position, ((at[dimension], start, end),), found)
+        end = start
+    return found
+
+
 concatenate_p: Primitive = Primitive(
     "concatenate",
+    index=_concatenate_index,
     shape=_concatenate_shape,
     impl=lambda xp, *xs, dimension: xp.concatenate(xs, dimension),
     specialize=lambda xp, avals, *, dimension: lambda *xs: xp.concatenate(xs, dimension),

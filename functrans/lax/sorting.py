@@ -10,7 +10,7 @@ import numpy as np
 from functrans import errors
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray, shaped
-from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Picked, Primitive, Sample, Source, Trait, Undefined, Zero
 from functrans.core.structural import check_axes, zero_of
 from functrans.core.trace import aval_of
 from functrans.interpreters.batch import materialize
@@ -85,8 +85,15 @@ def _permute_transpose(ct: Any, x: Undefined, permutation: Any, *, axis: int) ->
     return [permute_p.bind(ct, inverse_permutation_p.bind(permutation, axis=axis), axis=axis), None]
 
 
+def _permute_index(at: Sequence[Any], x: ShapedArray, permutation: ShapedArray, *, axis: int) -> Source:
+    turn = x.shape[axis] if permutation.dtype.kind == "i" else 0
+    picked = Picked(1, tuple(at), x.shape[axis], "raise", turn)
+    return Source(0, (*at[:axis], picked, *at[axis + 1 :]))
+
+
 permute_p: Primitive = Primitive(
     "permute",
+    index=_permute_index,
     shape=_permute_shape,
     impl=lambda xp, x, permutation, *, axis: xp.take_along_axis(x, permutation, axis),
     jvp=_permute_jvp,

@@ -10,10 +10,11 @@ import numpy as np
 from functrans import errors
 from functrans.core import dtypes
 from functrans.core.avals import ShapedArray, shaped
-from functrans.core.primitive import BatchAxis, Primitive, Sample, Trait, Undefined, Zero
+from functrans.core.primitive import BatchAxis, Primitive, Sample, Source, Trait, Undefined, Zero
 from functrans.core.structural import instantiate, zero_of
 from functrans.core.trace import aval_of
 from functrans.lax.indexing import FULL, basic_index, batch_first
+from functrans.lax.slicing import FUSED_PARTS
 from functrans.lax.static import common_dtype, normalize_axis
 
 
@@ -57,8 +58,18 @@ def _stack_batch(axis_: BatchAxis, args: Sequence[Any], dims: Sequence[int | Non
     return stack_p.bind(*parts, axis=axis + 1), 0
 
 
+def _stack_index(at: Sequence[Any], *xs: ShapedArray, axis: int) -> Source | None:
+    if len(xs) > FUSED_PARTS or not xs[0].shape:
+        return None
+    found: Source | None = None
+    for k in range(len(xs) - 1, -1, -1):
+        found = Source(k, (*at[:axis], *at[axis + 1 :]), ((at[axis], k, k + 1),), found)
+    return found
+
+
 stack_p: Primitive = Primitive(
     "stack",
+    index=_stack_index,
     shape=_stack_shape,
     impl=_stack_impl,
     specialize=_stack_specialize,

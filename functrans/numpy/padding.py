@@ -113,11 +113,12 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
 
 def _constant(x: Any, widths: list[tuple[int, int]], values: Any) -> Any:
     dtype = aval_of(x).dtype
-    pairs = [tuple(convert(v, dtype) for v in pair) for pair in _pairs("constant_values", values, len(widths))]
-    given = [v for pair in pairs for v in pair]
+    raw = _pairs("constant_values", values, len(widths))
+    given = [v for pair in raw for v in pair]
     known = not any(isinstance(v, Tracer) for v in given)
     if all(v is given[0] or (known and v == given[0]) for v in given):
-        return lax.pad(x, given[0], [(before, after, 0) for before, after in widths]) if given else x
+        return lax.pad(x, convert(given[0], dtype), [(low, high, 0) for low, high in widths]) if given else x
+    pairs = [tuple(convert(v, dtype) for v in pair) for pair in raw]
     for axis, ((before, after), (low, high)) in enumerate(zip(widths, pairs, strict=True)):
         around = [(0, 0, 0)] * len(widths)
         x = lax.pad(x, low, [*around[:axis], (before, 0, 0), *around[axis + 1 :]])

@@ -75,7 +75,17 @@ class WeakMemo(Generic[V]):
         return result
 
 
+_others: list[Callable[[], None]] = []
+
+
+def on_clear(action: Callable[[], None]) -> None:
+    """Say what ``clear_all`` does besides."""
+    _others.append(action)
+
+
 def clear_all() -> None:
     """Empty every cache of the package."""
     for cache in list(_caches):
         cache.clear()
+    for action in _others:
+        action()

@@ -15,8 +15,8 @@ import functrans as ft
 from functrans import backends, errors
 from functrans.backends.llvm import emit, nest, program, rows
 from functrans.backends.llvm.builder import Builder, V
+from functrans.backends.llvm.decompositions import COSTS as DECOMPOSED
 from functrans.backends.llvm.emit import KernelText
-from functrans.backends.llvm.mathematics import FUNCTIONS
 from functrans.backends.llvm.operations import ROWS
 from functrans.config import override
 from functrans.core import dtypes
@@ -30,6 +30,7 @@ NATIVE = [
     for name, p in sorted(registry.items())
     if p.samples is not None
     and not p.multiple
+    and name not in DECOMPOSED
     and (name in ROWS or name in ("select", "convert", "pow") or p.index is not None or p.monoid is not None)
 ]
 
@@ -40,14 +41,8 @@ def quiet() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every operation is native, even if it stands alone."""
-    monkeypatch.setattr(program, "SINGLE_POINTS", 0)
-
-
 @pytest.fixture(params=[1, 3])
-def tiny(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, alone: None) -> Iterator[None]:
+def tiny(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Blocks, chunks and runs of a few elements, on one thread or several."""
     monkeypatch.setattr(emit, "PARALLEL_COST", 1)
     for name, value in {"BLOCK": 8, "CHUNK": 4, "COLUMNS": 8, "ABREAST": 2, "FEW_UNITS": 4}.items():
@@ -87,7 +82,6 @@ def test_programs_in_small_units(name: str) -> None:
     agree(native(f)(*given), f(*given))
 
 
-@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("prim", NATIVE, ids=str)
 def test_samples(prim: Primitive) -> None:
     assert prim.samples is not None
@@ -100,7 +94,8 @@ def test_samples(prim: Primitive) -> None:
         assert aval_of(found) == aval_of(expected)
         dtype = aval_of(expected).dtype
         eps = float(np.finfo(dtypes.real_dtype(dtype)).eps) if dtype.kind in "fc" else 0.0
-        np.testing.assert_allclose(found, expected, rtol=4 * eps)
+        # NumPy's sinc rounds pi * x before its sine, and is not zero at whole numbers; the native one is.
+        np.testing.assert_allclose(found, expected, rtol=4 * eps, atol=eps if prim.name == "sinc" else 0.0)
 
 
 # -- operations -------------------------------------------------------------------------------------------------------
@@ -108,7 +103,6 @@ def test_samples(prim: Primitive) -> None:
 INTEGERS = [np.dtype(t) for t in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)]
 
 
-@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("dtype", INTEGERS, ids=str)
 def test_integers_at_their_ends(dtype: np.dtype) -> None:
     info = np.iinfo(dtype)
@@ -134,7 +128,6 @@ def test_integers_at_their_ends(dtype: np.dtype) -> None:
         agree(native(lambda x: reduce(x, axis=0))(x), reduce(x, axis=0))  # noqa: B023
 
 
-@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_floats_at_their_ends(dtype: Any) -> None:
     info = np.finfo(dtype)
@@ -161,49 +154,6 @@ def test_floats_at_their_ends(dtype: Any) -> None:
     table = x.reshape(14, 14)
     for reduce, axis in itertools.product((np.max, np.min, np.argmax, np.argmin, np.any, np.all), (0, 1)):
         agree(native(lambda x: reduce(x, axis=axis))(table), reduce(table, axis=axis))  # noqa: B023
-
-
-BOUNDS = {
-    "exp": (0.98, 0.97), "exp2": (0.98, 0.98), "expm1": (1.85, 1.42), "log": (0.82, 0.85), "log1p": (0.88, 0.85),
-    "log2": (0.9, 0.88), "log10": (0.8, 0.83), "sin": (0.78, 0.51), "cos": (0.78, 0.51), "tan": (2.1, 0.51),
-    "tanh": (2.51, 2.47),
-}  # fmt: skip
-
-
-def arguments(dtype: Any) -> np.ndarray:
-    """Numbers of every magnitude, and where functions change from one form to another."""
-    rng = np.random.default_rng(3)
-    info = np.finfo(dtype)
-    n = 4000
-    parts = [
-        np.ldexp(rng.uniform(-2, 2, n), rng.integers(info.minexp - 20, info.maxexp - 1, n)),
-        rng.uniform(-3, 3, n),
-        rng.uniform(-30, 30, n),
-        rng.uniform(1.1 * np.log(info.tiny), 1.02 * np.log(info.max), n),
-        1 + np.ldexp(rng.normal(size=n), rng.integers(-30, 0, n)),
-        np.ldexp(rng.normal(size=n), rng.integers(-60, 0, n)),
-        np.arange(1, n) * (np.pi / 2),
-        [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 2.0**20, 2.0**20 + 0.5, 1e22, 3e38],
-    ]
-    return np.concatenate(parts).astype(dtype)
-
-
-@pytest.mark.usefixtures("alone")
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_mathematics(name: str) -> None:
-    function = getattr(np, name)
-    for dtype, bound in zip((np.float64, np.float32), BOUNDS[name], strict=True):
-        x = arguments(dtype)
-        found, rounded, exact = native(function)(x), function(x), function(x.astype(np.longdouble))
-        if np.finfo(np.longdouble).eps == np.finfo(dtype).eps:
-            bound += 1.0  # there is nothing finer to compare with on this platform
-        np.testing.assert_array_equal(np.isnan(found), np.isnan(rounded))
-        np.testing.assert_array_equal(np.isinf(found), np.isinf(rounded))
-        number = ~np.isnan(found)
-        np.testing.assert_array_equal(np.signbit(found[number]), np.signbit(rounded[number]))
-        known = number & (abs(exact) <= np.finfo(dtype).max) & np.isfinite(found)
-        unit = np.spacing(abs(exact[known]).astype(dtype)).astype(np.longdouble)
-        assert np.max(abs(found[known] - exact[known]) / unit) <= bound
 
 
 def test_casts_of_floats() -> None:
@@ -285,7 +235,7 @@ def test_what_no_kernel_computes_stays_numpy() -> None:
         return np.linalg.solve(y @ y.T + np.eye(30), y) ** 2 + np.exp(1j * y).real + (y**1.7) // 0.3
 
     agree(native(f)(x), f(x), 1e-9)
-    assert "run_kernel" in native(f).lower(x).as_text("python")
+    assert "run_segment" in native(f).lower(x).as_text("python")
 
 
 def test_zero_sizes() -> None:
@@ -356,15 +306,15 @@ def test_transformations() -> None:
 
 def test_stages_as_text() -> None:
     lowered = native(softmax).lower(np.ones((8, 16)))
-    assert "define ptr @kernel_0_direct" in lowered.as_text("llvm")
-    assert "kernel_0_body" in lowered.as_text("assembly")
-    assert "run_kernel_0(v0, v1)" in lowered.as_text("python")
+    assert "define i32 @segment_0(ptr %arena, ptr %i0, ptr %o0)" in lowered.as_text("llvm")
+    assert "segment_0_direct" in lowered.as_text("assembly")
+    assert "run_segment_0(b0, v0, v1)" in lowered.as_text("python")
 
 
 def test_text_of_a_kernel() -> None:
     jaxpr = ft.make_jaxpr(lambda x: x * x + 1.0)(np.ones(37))
     (kernel,) = [n for n in program.nodes_of(jaxpr) if isinstance(n, Kernel)]
-    text = KernelText(kernel, 256, True, "nounwind", {}, {}).text
+    text = KernelText(kernel, 256, True, "nounwind", {}, {}).functions()
     golden = Path(__file__).parent.parent / "golden" / "llvm_kernel.txt"
     assert text[: text.index("define i32")].rstrip() == golden.read_text().rstrip()
 
@@ -396,7 +346,7 @@ def test_without_fused_products(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).uniform(0.1, 3, 100)
     f = lambda x: np.exp(x) * np.log(x) + np.tanh(x) * np.sin(x)
     lowered = ft.jit(f, backend="llvm").lower(x)
-    assert "llvm.fma" not in lowered.as_text("llvm") and "sin(" in lowered.as_text("python")
+    assert "llvm.fma" not in lowered.as_text("llvm") and "sin(" not in lowered.as_text("python")
     agree(native(f)(x), f(x), 1e-14)
 
 

@@ -134,3 +134,13 @@ def test_index_arithmetic() -> None:
     for a in range(4):
         for b in range(3):
             assert (3 * a + b + 1) // 3 == a + (b + 1) // 3
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_what_is_computed_once_a_row_is_stored_along_it(backend: str) -> None:
+    def f(x: Any) -> Any:
+        places = np.argmax(x, 0).astype(np.uint8)
+        return places, np.broadcast_to(places, (2, 6)), np.square(np.broadcast_to(places, (2, 6)))
+
+    for found, expected in zip(ft.jit(f, backend=backend)(X), f(X), strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -22,7 +22,7 @@ class TestReverseModeThroughALoopOfUnknownLength:
 
     @staticmethod
     def newton(a: Any) -> Any:
-        return lax.while_loop(lambda x: abs(x * x - a) > 1e-12, lambda x: 0.5 * (x + a / x), a)
+        return ft.while_loop(lambda x: abs(x * x - a) > 1e-12, lambda x: 0.5 * (x + a / x), a)
 
     @COMPILED
     def test_the_gradient_of_newtons_method(self, wrap: Wrap) -> None:

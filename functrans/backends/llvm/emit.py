@@ -8,17 +8,22 @@ array objects themselves. It gives 1, and does nothing, where one is not C-conti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from functrans.backends.llvm.builder import BITS, Builder, V
+from functrans.backends.llvm.checking import new_builder
+from functrans.backends.llvm.computed import FAILED
 from functrans.backends.llvm.nest import Nest, without
 from functrans.backends.llvm.operations import stored
-from functrans.backends.llvm.rows import Rows
+from functrans.backends.llvm.outside import LOCK, RAISE
 from functrans.backends.llvm.runtime import DATA, DTYPE, FLAGS, ORDER, READY, SWAPPED
-from functrans.backends.llvm.values import dtype_of, result_dtype
+from functrans.backends.llvm.tiling import Tiled
+from functrans.backends.llvm.values import dtype_of, finished, result_dtype
 from functrans.core.jaxpr import Var
 from functrans.kernel.index import Axis, Index
-from functrans.kernel.ir import Kernel, Reduce, Stage
+from functrans.kernel.ir import Kernel, Reduce, Stage, values_in
+from functrans.kernel.places import Layouts
 
 PARALLEL_COST = 1 << 20
 """Simple instructions times elements, below which a kernel runs on one thread: waking another takes as long."""
@@ -26,40 +31,77 @@ STACK = 1 << 15
 """Bytes of working memory that a kernel takes from the stack at most."""
 
 
-class KernelText(Rows):
+class KernelText(Tiled):
     """The functions of one kernel.
 
     Args:
         declared, helpers: what the module needs besides; kernels of a module share them.
+        layouts: the strides of the inputs that are not C-contiguous, which callers have to look at themselves.
 
     Attributes:
-        text: the functions.
+        checked: whether it fails where an index is out of bounds.
         cost: simple instructions of a call, roughly.
         direct: whether Python calls the kernel itself, without a choice of threads.
         work: bytes of memory that a call needs, each thread its own, or for a kernel in chunks all of them the same.
     """
 
     def __init__(
-        self, kernel: Kernel, bits: int, fma: bool, attributes: str, declared: dict[str, str], helpers: dict[str, str]
+        self,
+        kernel: Kernel,
+        bits: int,
+        fma: bool,
+        attributes: str,
+        declared: dict[str, str],
+        helpers: dict[str, str],
+        name: str = "",
+        layouts: Layouts = MappingProxyType({}),
     ) -> None:
         self.kernel = kernel
-        self.name = kernel.name
+        self.name = name or kernel.name
         self.attributes = attributes
         self.buffers: tuple[Var, ...] = tuple(dict.fromkeys([*kernel.inputs, *kernel.outs]))
-        super().__init__(Nest(kernel, bits), {v: f"%a{n}" for n, v in enumerate(self.buffers)})
+        super().__init__(Nest(kernel, bits, layouts), {v: f"%a{n}" for n, v in enumerate(self.buffers)})
         self.fma = fma
         self.declared, self.helpers = declared, helpers
         self.work = self._lay_out()
-        functions = [self._function(self.name, self._units)]
+        self.checked = any(v.mode == "raise" for e in self.nest.exprs for v in values_in(e))
+        self.cost = kernel.points * (self.nest.cost() + len(self.buffers))
+        self.direct = self.cost < PARALLEL_COST and self.work <= STACK
+
+    @property
+    def parallel(self) -> bool:
+        """Whether a call is worth several threads."""
+        return self.cost >= PARALLEL_COST and self.nest.units > 1
+
+    def bodies(self) -> str:
+        """The functions of the elements' addresses: ``i32 name_body(i64 lo, i64 hi, ptr work, ptr elements...)``.
+
+        They give 0, or ``FAILED`` where an index is out of bounds, which is noted down then.
+        """
+        functions = [self._internal(self.name, self._units)]
         if self.nest.chunk is not None:
             if self.nest.in_row:
                 self.lane, self.width = None, 1
-            functions.append(self._function(f"{self.name}_finish", self._finish))
-        self.cost = kernel.points * (self.nest.cost() + len(self.buffers))
-        self.direct = self.cost < PARALLEL_COST and self.work <= STACK
-        if self.direct:
-            functions.append(self._direct())
-        self.text = "\n".join(functions)
+            functions.append(self._internal(f"{self.name}_finish", self._finish))
+        return "\n".join(functions)
+
+    def functions(self) -> str:
+        """All functions of the kernel."""
+        called = [self._called(name) for name in self.names[: 1 + (self.nest.chunk is not None)]]
+        return "\n".join([self.bodies(), *called, *([self._direct()] if self.direct else [])])
+
+    def inline(self, b: Builder, pointers: Sequence[str], work: str) -> None:
+        """Write the whole kernel, which has no chunks, into another function.
+
+        Where an index is out of bounds, it goes to the block ``failed``.
+        """
+        self.pointers = dict(zip(self.buffers, pointers, strict=True))
+        self.memory = work
+        self.begin(b)
+        if self.nest.units == 1:
+            self._unit("0", [])
+        else:
+            b.loop("0", str(self.nest.units), 1, [], self._unit)
 
     @property
     def names(self) -> list[str]:
@@ -88,19 +130,29 @@ class KernelText(Rows):
 
     # -- functions ----------------------------------------------------------------------------------------------
 
-    def _function(self, name: str, fill: Callable[[], None]) -> str:
-        b = Builder(self.fma, self.declared, self.helpers)
+    def _internal(self, name: str, fill: Callable[[], None]) -> str:
+        b = new_builder(self.fma, self.declared, self.helpers)
+        plain = self.pointers
         self.begin(b)
+        b.step = self.kernel
+        self.pointers = {v: b.bound(p, v.aval.size * v.aval.dtype.itemsize, "an array") for v, p in plain.items()}
+        self.memory = b.bound("%work", self.work, "working memory")
         fill()
+        self.pointers = plain
+        pointers = ", ".join(f"ptr {p}" for p in self.pointers.values())
+        lines = [f"define internal i32 @{name}_body(i64 %lo, i64 %hi, ptr %work, {pointers}) {self.attributes} {{"]
+        failed = [f"{self.failed}:", f"  ret i32 {FAILED}"] if self.checked else []
+        return "\n".join([*lines, "entry:", *b.lines, "  ret i32 0", *failed, "}", ""])
+
+    def _called(self, name: str) -> str:
+        """A function of units and array objects."""
         pointers = ", ".join(f"ptr {p}" for p in self.pointers.values())
         objects = ", ".join(f"ptr %o{n}" for n in range(len(self.buffers)))
-        lines = [f"define internal void @{name}_body(i64 %lo, i64 %hi, ptr %work, {pointers}) {self.attributes} {{"]
-        lines += ["entry:", *b.lines, "  ret void", "}", ""]
-        lines += [f"define i32 @{name}(i64 %lo, i64 %hi, ptr %work, {objects}) {self.attributes} {{", "entry:"]
+        lines = [f"define i32 @{name}(i64 %lo, i64 %hi, ptr %work, {objects}) {self.attributes} {{", "entry:"]
         lines += [
             *self._unpacked(),
-            f"  call void @{name}_body(i64 %lo, i64 %hi, ptr %work, {pointers})",
-            "  ret i32 0",
+            f"  %status = call i32 @{name}_body(i64 %lo, i64 %hi, ptr %work, {pointers})",
+            "  ret i32 %status",
             "refuse:",
             "  ret i32 1",
             "}",
@@ -111,7 +163,7 @@ class KernelText(Rows):
     def _unpacked(self) -> list[str]:
         """The addresses of the arrays' elements, if all arrays can be read in place."""
         lines = []
-        good = ""
+        good = "-1"
         foreign = []
         for n, v in enumerate(self.buffers):
             if v in self.kernel.inputs and v.aval.dtype.itemsize > 1:
@@ -123,15 +175,15 @@ class KernelText(Rows):
                     f"  %s{n} = icmp ne i8 %b{n}, {ord(SWAPPED)}",
                 ]
                 foreign.append(f"%s{n}")
+            lines += [f"  %p{n} = getelementptr i8, ptr %o{n}, i64 {DATA}", f"  %a{n} = load ptr, ptr %p{n}"]
+            if v in self.nest.layouts:
+                continue
             lines += [
-                f"  %p{n} = getelementptr i8, ptr %o{n}, i64 {DATA}",
-                f"  %a{n} = load ptr, ptr %p{n}",
                 f"  %g{n} = getelementptr i8, ptr %o{n}, i64 {FLAGS}",
                 f"  %f{n} = load i32, ptr %g{n}",
+                f"  %h{n} = and i32 {good}, %f{n}",
             ]
-            if n:
-                lines.append(f"  %h{n} = and i32 {good}, %f{n}")
-            good = f"%h{n}" if n else "%f0"
+            good = f"%h{n}"
         return [
             *lines,
             f"  %both = and i32 {good}, {READY}",
@@ -154,16 +206,21 @@ class KernelText(Rows):
             lines += [f"  %q{n} = getelementptr ptr, ptr %args, i64 {n}", f"  %o{n} = load ptr, ptr %q{n}"]
         lines += [
             *self._unpacked(),
-            f"  call void @{self.name}_body(i64 0, i64 {self.nest.units}, ptr %work, {pointers})",
+            f"  %status = call i32 @{self.name}_body(i64 0, i64 {self.nest.units}, ptr %work, {pointers})",
         ]
+        if self.checked:
+            self.helpers["raise_outside"] = RAISE
+            self.declared["PyGILState"] = LOCK
+            lines += ["  %fails = icmp ne i32 %status, 0", "  br i1 %fails, label %failed, label %good", "good:"]
         if self.nest.chunk is not None:
-            lines.append(f"  call void @{self.name}_finish_body(i64 0, i64 1, ptr %work, {pointers})")
+            lines.append(f"  %finish = call i32 @{self.name}_finish_body(i64 0, i64 1, ptr %work, {pointers})")
         lines += [
             "  call void @Py_IncRef(ptr @_Py_NoneStruct)",
             "  ret ptr @_Py_NoneStruct",
             "refuse:",
             "  %r = call ptr @PyObject_Vectorcall(ptr %self, ptr %args, i64 %nargs, ptr null)",
             "  ret ptr %r",
+            *(["failed:", "  call void @functrans_raise_outside()", "  ret ptr null"] if self.checked else []),
             "}",
             "",
         ]
@@ -179,6 +236,9 @@ class KernelText(Rows):
             block = "0"
             if nest.blocks > 1:
                 rest, block = b.divmod(rest, nest.blocks)
+            tile = "0"
+            if nest.tiles > 1:
+                rest, tile = b.divmod(rest, nest.tiles)
             outer = list(nest.outer)
             for n, axis in enumerate(reversed(outer)):
                 if n == len(outer) - 1 and nest.chunk is None:
@@ -191,6 +251,8 @@ class KernelText(Rows):
                 self._point(1)
             elif nest.abreast:
                 self._few_abreast(block)
+            elif nest.tile is not None:
+                self._tiles(tile, block)
             else:
                 self._blocks(block, self._point)
         return []
@@ -296,7 +358,7 @@ class KernelText(Rows):
         b = self.b
         ty = stored(result_dtype(stage))
         at = b.iadd(b.imul(chunk, self.nest.places), str(self.places[stage] * 8 // BITS[ty]))
-        return b.address("%work", ty, at)
+        return b.address(self.memory, ty, at)
 
     def _keep_partial(self, stages: Sequence[Stage], copies: int) -> None:
         for stage in stages:
@@ -346,7 +408,8 @@ class KernelText(Rows):
         if whole:
             b.loop("0", str(whole), self.width, [], lambda i, _: vector(i, None))
         if whole < extent:
-            vector(str(whole), str(extent))
+            # A loop of one turn, so that the mask is no constant, of which code generation makes wrong stores.
+            b.loop(str(whole), str(extent), self.width, [], lambda i, _: vector(i, str(extent)))
 
     def _finish_point(self) -> None:
         nest = self.nest
@@ -365,9 +428,9 @@ class KernelText(Rows):
 
         results = self._turns("0", str(nest.chunks), 1, nest.chunks, self._starts(), combine)
         for stage, result in zip(self.running, results[0], strict=True):
-            self._remember(id(stage), result[0], self.lane is not None)
+            whole = self._remember(id(stage), finished(self.b, stage, result[0]), self.lane is not None)
             for store in stage.stores:
-                self._store(store.access, result[0])
+                self._store(store.access, whole)
         for n, (_, row_stages) in enumerate(nest.levels):
             if any(s in self.running for s in row_stages):
                 for stage in [s for later, _ in nest.levels[n + 1 :] for s in later]:

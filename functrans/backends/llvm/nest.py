@@ -9,12 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import numpy as np
 
+from functrans.backends.llvm.casts import computing, lane_bytes
+from functrans.backends.llvm.complexes import NOTHING
 from functrans.backends.llvm.operations import ROWS
-from functrans.kernel.index import Atom, Axis, FloorDiv, Index, Mod
-from functrans.kernel.ir import Access, AxisValue, Expr, Kernel, Load, Local, Op, Reduce, Scan, Stage, ordered
+from functrans.kernel.index import Axis, Index
+from functrans.kernel.ir import (
+    Access,
+    AxisValue,
+    Expr,
+    Kernel,
+    Load,
+    Local,
+    Op,
+    Reduce,
+    Scan,
+    Stage,
+    ordered,
+    values_in,
+)
+from functrans.kernel.places import Layouts, Places
 
 BLOCK = 1 << 14
 """Elements of a unit of a kernel without rows."""
@@ -25,9 +42,12 @@ ABREAST = 8
 """Rows that are read side by side where lanes are apart from them, so that memory is read almost in order."""
 COLUMNS = 1 << 10
 UNROLLED_COST = 16
+TILE_WIDTH = 16
+TILE_LANES = 64
+TILE_LENGTH = 256
 
 
-class Nest:
+class Nest(Places):
     """The loops of one kernel.
 
     Attributes:
@@ -41,30 +61,21 @@ class Nest:
         chunk: the row axis that is cut into chunks, with the length of one; None where rows are whole.
         abreast: how many places of a chunk are combined for all lanes of a unit before the next ones.
         units: the number of units.
+        tile: an axis that some arrays are contiguous along, which lanes are not; see ``tiling``.
+        tile_length: how many places of it belong to a unit.
     """
 
-    def __init__(self, kernel: Kernel, bits: int) -> None:
+    def __init__(self, kernel: Kernel, bits: int, layouts: Layouts = MappingProxyType({})) -> None:
+        super().__init__(kernel, layouts)
         self.kernel = kernel
-        self.exprs = _expressions(kernel)
-        self.accesses = [e.access for e in self.exprs if isinstance(e, Load)]
-        self.accesses += [s.access for stage in kernel.stages for s in stage.stores]
-        self._forms: dict[Index, Index] = {}
-        for access in self.accesses:
-            flat = flattened(access)
-            self._forms[flat] = flat
-            for i, _, _ in access.guard:
-                self._forms[i] = i
-        for e in self.exprs:
-            if isinstance(e, AxisValue):
-                self._forms[e.index] = e.index
-        grid = tuple(kernel.grid)
-        row = tuple([a for a in kernel.order if a not in grid])
-        along = {stage.kind.axis for stage in kernel.stages if isinstance(stage.kind, Scan)}
-        self.grid, self.row = self._merged(grid, set()), self._merged(row, along)
-        self._flat = {id(a): self._forms[flattened(a)] for a in self.accesses}
         self._axes: dict[int, frozenset[Axis]] = {}
+        self._flat = {id(a): self._forms[self.flattened(a)] for a in self.accesses}
         self._levels()
+        self.in_row = True
+        for e in self.exprs if any(values_in(e) for e in self.exprs) else ():  # so that no recursion is deep
+            self.axes(e)
         self._choose_lane(bits)
+        self._axes.clear()  # which lanes there are was not known
         self._cut()
 
     # -- memory -------------------------------------------------------------------------------------------------
@@ -72,36 +83,12 @@ class Nest:
     def flat(self, access: Access) -> Index:
         """The place of an access in its buffer, as one index over the merged axes."""
         found = self._flat.get(id(access))
-        return self._forms[flattened(access)] if found is None else found
+        return self._forms[self.flattened(access)] if found is None else found
 
-    def form(self, index: Index) -> Index:
-        """An index of the kernel over the merged axes."""
-        return self._forms[index]
-
-    def _merged(self, axes: tuple[Axis, ...], apart: set[Axis]) -> tuple[Axis, ...]:
-        done: list[Axis] = []
-        for inner in axes:
-            if done and not apart & {done[-1], inner} and self._mergeable(done[-1], inner):
-                outer = done.pop()
-                both = Axis(outer.name + inner.name, outer.extent * inner.extent)
-                self._forms = {k: _replaced(f, outer, inner, both) for k, f in self._forms.items()}
-                inner = both
-            done.append(inner)
-        return tuple(done)
-
-    def _mergeable(self, outer: Axis, inner: Axis) -> bool:
-        for form in self._forms.values():
-            first = second = 0
-            for atom, c in form.terms:
-                if atom is outer:
-                    first = c
-                elif atom is inner:
-                    second = c
-                elif isinstance(atom, (FloorDiv, Mod)) and {outer, inner} & atom.index.axes():
-                    return False
-            if first != second * inner.extent:
-                return False
-        return True
+    def depends(self, index: Index) -> frozenset[Axis]:
+        """The merged axes that an index depends on, by way of computed integers too."""
+        found = super().depends(index)
+        return found.union(*[self.axes(value.expr) for value in index.values()])
 
     # -- order --------------------------------------------------------------------------------------------------
 
@@ -139,16 +126,17 @@ class Nest:
     # -- lanes --------------------------------------------------------------------------------------------------
 
     def _choose_lane(self, bits: int) -> None:
-        widest = max([e.dtype.itemsize for e in self.exprs if not _only_counts(e)], default=8)
-        widest = max([widest, *[s.access.buffer.aval.dtype.itemsize for st in self.kernel.stages for s in st.stores]])
+        widest = max([lane_bytes(e.dtype) for e in self.exprs if not _only_counts(e)], default=8)
+        outs = [s.access.buffer for stage in self.kernel.stages for s in stage.stores]
+        widest = max([widest, *[lane_bytes(v.aval.dtype) for v in outs]])
         full = min(bits // 8 // widest, 64)
         best = math.inf
         reduces = sum(isinstance(s.kind, (Reduce, Scan)) for s in self.kernel.stages)
         for axis in (*self.grid, *self.row):
             cost = 0.0
             for access in self.accesses:
-                c, plain = coefficient(self.flat(access), axis)
-                guard = any(axis in self.form(i).axes() for i, _, _ in access.guard)
+                c, plain = self.coefficient(self.flat(access), axis)
+                guard = any(axis in self.depends(self.form(i)) for i, _, _ in access.guard)
                 cost += 0.5 * guard + (0.7 * full + 1 if not plain or c not in (0, 1) else 1.0 if c else 0.3)
             w = min(full, 1 << (axis.extent - 1).bit_length())
             steps = -(-axis.extent // w)
@@ -158,6 +146,10 @@ class Nest:
                 cost += sum(isinstance(s.kind, Scan) for s in self.kernel.stages) * 1.5
             if cost <= best * (1 + 1e-9):
                 best, self.lane, self.width = cost, axis, w
+        if not any(isinstance(e, Op) for e in self.exprs) and any(
+            self.lane in self.depends(Index(0, ((v, 1),))) for e in self.exprs for v in values_in(e)
+        ):
+            self.width = 1  # nothing is computed: single loads are as fast as a gather
         self.in_row = self.lane in self.row
 
     def axes(self, expr: Expr) -> frozenset[Axis]:
@@ -167,13 +159,15 @@ class Nest:
             return found
         found = frozenset()
         if isinstance(expr, Load):
-            found = frozenset(self.flat(expr.access).axes())
+            found = self.depends(self.flat(expr.access))
+            for value in values_in(expr):  # also of an axis of one place, which has no index but has bounds
+                found |= self.axes(value.expr)
             for i, _, _ in expr.access.guard:
-                found |= self.form(i).axes()
+                found |= self.depends(self.form(i))
             if expr.access.other is not None:
                 found |= self.axes(expr.access.other)
         elif isinstance(expr, AxisValue):
-            found = frozenset(self.form(expr.index).axes())
+            found = self.depends(self.form(expr.index))
         elif isinstance(expr, Op):
             found = found.union(*[self.axes(a) for a in expr.args])
         elif isinstance(expr, Local):
@@ -185,6 +179,30 @@ class Nest:
         self._axes[id(expr)] = found
         return found
 
+    def _choose_tile(self) -> None:
+        """The axis that most of what is read across the lanes is contiguous along."""
+        self.tile: Axis | None = None
+        self.tile_length = self.tiles = 1
+        votes: dict[Axis, int] = {}
+        width = min(self.width, TILE_WIDTH)
+        if self.row or self.lane.extent < width or width < 2:
+            return
+        for e in self.exprs:
+            if not isinstance(e, Load) or e.access.guard:
+                continue
+            flat = self.flat(e.access)
+            c, plain = self.coefficient(flat, self.lane)
+            for a in self.grid if plain and c not in (-1, 0, 1) else ():
+                if a.extent >= width and self.coefficient(flat, a) == (1, True):
+                    votes[a] = votes.get(a, 0) + 1
+        if votes:
+            self.tile = max(votes, key=votes.__getitem__)
+            self.width = self.unroll = width
+            self.tile_length = min(TILE_LENGTH, self.tile.extent)
+            self.tiles = -(-self.tile.extent // self.tile_length)
+            self.block = min(TILE_LANES, self.lane.extent)
+            self.blocks = -(-self.lane.extent // self.block)
+
     # -- units --------------------------------------------------------------------------------------------------
 
     def _cut(self) -> None:
@@ -193,7 +211,7 @@ class Nest:
         cost = self.cost()
         scans = any(isinstance(s.kind, Scan) for s in self.kernel.stages)
         places = any(isinstance(s.kind, Reduce) and s.kind.monoid.startswith("arg") for s in self.kernel.stages)
-        unroll = 1 if scans or places or cost > 2 * UNROLLED_COST else 2 if cost > UNROLLED_COST else 4
+        unroll = 1 if scans or cost > 2 * UNROLLED_COST else 2 if cost > UNROLLED_COST else 4
         if self.kept and not self.in_row:
             unroll = min(unroll, 2)
         while unroll > 1 and self.lane.extent < 2 * unroll * self.width:
@@ -207,11 +225,13 @@ class Nest:
             rows = math.prod([a.extent for a in self.row])
             self.block = max(BLOCK // max(rows, 1), 1) // together * together or together
             self.blocks = -(-self.lane.extent // self.block)
+        self._choose_tile()
+        self.outer = tuple([a for a in self.outer if a is not self.tile])
         self.chunk: tuple[Axis, int] | None = None
         self.chunks = 1
         self.abreast = 0
         points = math.prod([a.extent for a in self.outer])
-        units = points * self.blocks
+        units = points * self.blocks * self.tiles
         rows = math.prod([a.extent for a in self.row])
         one_pass = (
             not self.kept and not scans and not places and sum(bool(rs) for _, rs in self.levels) == 1
@@ -270,54 +290,6 @@ def _only_counts(expr: Expr) -> bool:
     return not isinstance(expr, (Op, Load))
 
 
-def flattened(access: Access) -> Index:
-    """The place in a C-contiguous buffer."""
-    total, stride = Index(), 1
-    for i, n in zip(reversed(access.position), reversed(access.buffer.aval.shape), strict=True):
-        assert isinstance(n, int)
-        if n != 1:
-            total = total + i * stride
-        stride *= n
-    return _joined(total)
-
-
-def _joined(index: Index) -> Index:
-    """With ``by * (x // by) + x % by`` as ``x``."""
-    for atom, c in index.terms:
-        if isinstance(atom, Mod):
-            for other, d in index.terms:
-                if (
-                    isinstance(other, FloorDiv)
-                    and other.by == atom.by
-                    and other.index == atom.index
-                    and d == c * atom.by
-                ):
-                    rest = Index(index.const, tuple([t for t in index.terms if t[0] is not atom and t[0] is not other]))
-                    return _joined(rest + atom.index * c)
-    return index
-
-
-def _replaced(index: Index, outer: Axis, inner: Axis, both: Axis) -> Index:
-    terms: list[tuple[Atom, int]] = []
-    for atom, c in index.terms:
-        if atom is inner:
-            terms.append((both, c))
-        elif atom is not outer:
-            terms.append((atom, c))
-    return Index(index.const, tuple(terms))
-
-
-def coefficient(index: Index, axis: Axis) -> tuple[int, bool]:
-    """By how much an index grows along an axis, and whether that is all there is to it."""
-    c, plain = 0, True
-    for atom, by in index.terms:
-        if atom is axis:
-            c = by
-        elif isinstance(atom, (FloorDiv, Mod)) and axis in atom.index.axes():
-            plain = False
-    return c, plain
-
-
 def without(index: Index, axis: Axis | None) -> Index:
     """An index without its term in an axis."""
     return Index(index.const, tuple([t for t in index.terms if t[0] is not axis]))
@@ -325,12 +297,15 @@ def without(index: Index, axis: Axis | None) -> Index:
 
 def identity(monoid: str, dtype: np.dtype) -> object:
     """What changes nothing when it is combined; sums of floats start from the negative zero."""
+    kind = computing(dtype).kind
     if monoid == "add":
-        return -0.0 if dtype.kind == "f" else 0
+        return complex(-0.0, -0.0) if kind == "c" else -0.0 if kind == "f" else 0
     if monoid in ("mul", "and"):
-        return 1
-    if monoid == "or" or dtype.kind == "b":
-        return monoid == "min"
-    if dtype.kind == "f":
+        return NOTHING if kind == "c" else 1
+    if monoid == "or" or kind == "b":
+        return monoid.endswith("min")
+    if kind == "c":
+        return complex(-math.inf, -math.inf) if monoid.endswith("max") else complex(math.inf, math.inf)
+    if kind == "f":
         return -math.inf if monoid.endswith("max") else math.inf
     return np.iinfo(dtype).min if monoid.endswith("max") else np.iinfo(dtype).max

@@ -12,8 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.backends.llvm import mathematics
-from functrans.backends.llvm.builder import BITS, Builder, V
+from functrans.backends.llvm import complexes, floats, integers, mathematics, outline
+from functrans.backends.llvm.builder import Builder, V, joined
+from functrans.backends.llvm.casts import FLOAT, convert, fitted, lane, signed, stored, truth
+from functrans.backends.llvm.complex_functions import COMPLEX
+from functrans.backends.llvm.formats import is_narrow
+from functrans.core import dtypes as types
 from functrans.core.dtypes import DType
 
 Emit = Callable[[Builder, Sequence[V], DType], V]
@@ -24,81 +28,26 @@ class Row(NamedTuple):
 
     Attributes:
         kinds: the dtype kinds that it is computed in.
-        emit: ``emit(builder, args, dtype)`` for arguments of that dtype.
+        emit: ``emit(builder, args, dtype)`` for arguments of that dtype, float32 for a narrow one.
         cost: how many simple instructions it is worth.
-        fused: whether it needs fused products.
+        exact: whether a narrow result needs no rounding; ``"format"`` where the row asks for the narrow dtype itself.
     """
 
     kinds: str
     emit: Emit
     cost: int = 1
-    fused: bool = False
+    exact: bool | str = False
 
 
-def lane(dtype: DType) -> str:
-    """The LLVM type of a value in registers."""
-    if dtype.kind == "b":
-        return "i1"
-    if dtype.kind == "f":
-        return {4: "float", 8: "double"}[dtype.itemsize]
-    return f"i{8 * dtype.itemsize}"
-
-
-def stored(dtype: DType) -> str:
-    """The LLVM type of a value in memory."""
-    return "i8" if dtype.kind == "b" else lane(dtype)
-
-
-def signed(dtype: DType) -> bool:
-    return dtype.kind == "i"
-
-
-# -- casts ------------------------------------------------------------------------------------------------------------
-
-
-def convert(b: Builder, x: V, old: DType, new: DType) -> V:
-    """A value of another dtype, as NumPy casts it; a float that no integer stands for becomes the least one."""
-    if old == new:
-        return x
-    ty = lane(new)
-    if old.kind == "b":
-        if new.kind == "f":
-            return b.cast("uitofp", x, ty)
-        return b.cast("zext", x, ty)
-    if new.kind == "b":
-        return b.compare("une" if x.floating else "ne", x, b.like(0, x))
-    if old.kind == "f" and new.kind == "f":
-        return b.cast("fpext" if new.itemsize > old.itemsize else "fptrunc", x, ty)
-    if new.kind == "f":
-        return b.cast("sitofp" if signed(old) else "uitofp", x, ty)
-    if old.kind == "f":
-        return _to_integer(b, x, new)
-    if old.itemsize == new.itemsize:
-        return x
-    if new.itemsize < old.itemsize:
-        return b.cast("trunc", x, ty)
-    return b.cast("sext" if signed(old) else "zext", x, ty)
-
-
-def _to_integer(b: Builder, x: V, new: DType) -> V:
-    """NumPy casts by way of a 64-bit (or for short results a 32-bit) integer; out of its range all is undefined."""
-    through = "i64" if new.itemsize == 8 or new == np.dtype(np.uint32) else "i32"
-    bits = BITS[through]
-    inside = b.op(
-        "and",
-        b.compare("oge", x, b.like(-(2.0 ** (bits - 1)), x)),
-        b.compare("olt", x, b.like(2.0 ** (bits - 1), x)),
-    )
-    safe = b.select(inside, x, b.like(0.0, x))
-    whole = b.cast("fptosi", safe, through)
-    whole = b.select(inside, whole, b.like(-(1 << (bits - 1)), whole))
-    if new == np.dtype(np.uint64):
-        high = b.op("and", b.compare("oge", x, b.like(2.0**63, x)), b.compare("olt", x, b.like(2.0**64, x)))
-        shifted = b.cast("fptosi", b.select(high, b.sub(x, b.like(2.0**63, x)), b.like(0.0, x)), "i64")
-        upper = b.op("xor", shifted, b.like(-(1 << 63), shifted))
-        whole = b.select(high, upper, whole)
-    ty = lane(new)
-    return whole if ty == through else b.cast("trunc", whole, ty)
+def emitted(b: Builder, name: str, args: Sequence[V], dtype: DType) -> V:
+    """An operation on values of a dtype, with its result rounded to the dtype."""
+    row = ROWS[name]
+    if not is_narrow(dtype):
+        if outline.is_outlined(b, name, row.cost, args):
+            return outline.call(b, name, args, dtype, row.emit)
+        return row.emit(b, args, dtype)
+    found = row.emit(b, args, dtype if row.exact == "format" else FLOAT)
+    return found if row.exact else fitted(b, found, dtype)
 
 
 # -- arithmetic -------------------------------------------------------------------------------------------------------
@@ -107,6 +56,8 @@ def _to_integer(b: Builder, x: V, new: DType) -> V:
 def _binary(floats: str, integers: str, bools: str = "") -> Emit:
     def emit(b: Builder, args: Sequence[V], dtype: DType) -> V:
         x, y = args
+        if x.im:
+            return {"fadd": b.add, "fsub": b.sub, "fmul": b.mul}[floats](x, y)
         return b.op(floats if dtype.kind == "f" else bools if dtype.kind == "b" else integers, x, y)
 
     return emit
@@ -114,7 +65,9 @@ def _binary(floats: str, integers: str, bools: str = "") -> Emit:
 
 def maximum(b: Builder, x: V, y: V, dtype: DType, low: bool = False) -> V:
     """The larger (or the smaller) of two; NaN if either is."""
-    if dtype.kind != "f":
+    if x.im:
+        return b.select(b.op("or", complexes.is_nan(b, x), complexes.compared(b, "le" if low else "ge", x, y)), x, y)
+    if not x.floating:
         name = ("s" if signed(dtype) else "u") + ("min" if low else "max")
         if dtype.kind == "b":
             return b.op("and" if low else "or", x, y)
@@ -125,101 +78,78 @@ def maximum(b: Builder, x: V, y: V, dtype: DType, low: bool = False) -> V:
 
 def _fmax(b: Builder, args: Sequence[V], dtype: DType, low: bool = False) -> V:
     x, y = args
-    if dtype.kind != "f":
+    if x.im:
+        return b.select(b.op("or", complexes.is_nan(b, y), complexes.compared(b, "le" if low else "ge", x, y)), x, y)
+    if not x.floating:
         return maximum(b, x, y, dtype, low)
     best = b.select(b.compare("ole" if low else "oge", x, y), x, y)
     return b.select(b.compare("uno", y, y), x, best)
 
 
-def _compare(ordered: str, unordered: bool = False) -> Emit:
-    def emit(b: Builder, args: Sequence[V], dtype: DType) -> V:
-        x, y = args
-        if dtype.kind == "f":
-            return b.compare(("u" if unordered else "o") + ordered, x, y)
-        sign = "" if ordered in ("eq", "ne") else "s" if signed(dtype) else "u"
-        return b.compare(sign + ordered, x, y)
+def compared(b: Builder, predicate: str, x: V, y: V, dtype: DType) -> V:
+    """A comparison, ``eq ne lt le gt ge``."""
+    if x.im:
+        return complexes.compared(b, predicate, x, y)
+    if x.floating:
+        return b.compare(("u" if predicate == "ne" else "o") + predicate, x, y)
+    sign = "" if predicate in ("eq", "ne") else "s" if signed(dtype) else "u"
+    return b.compare(sign + predicate, x, y)
 
-    return emit
+
+def is_nan(b: Builder, x: V) -> V:
+    return complexes.is_nan(b, x) if x.im else b.compare("uno", x, x)
+
+
+def _compare(predicate: str) -> Row:
+    return Row("biufc", lambda b, args, dtype: compared(b, predicate, args[0], args[1], dtype))
 
 
 def _absolute(b: Builder, args: Sequence[V], dtype: DType) -> V:
     (x,) = args
-    if dtype.kind == "f":
+    if x.im:
+        return complexes.absolute(b, x)
+    if x.floating:
         return b.call("fabs", x)
-    if dtype.kind in "ub":
-        return x
-    return b.select(b.compare("slt", x, b.like(0, x)), b.neg(x), x)
+    return integers.absolute(b, x) if signed(dtype) else x
 
 
 def _sign(b: Builder, args: Sequence[V], dtype: DType) -> V:
     (x,) = args
+    if x.im:
+        return complexes.sign(b, x)
     zero, one = b.like(0, x), b.like(1, x)
     if dtype.kind == "u":
         return b.select(b.compare("ne", x, zero), one, zero)
     if dtype.kind == "i":
         return b.select(b.compare("sgt", x, zero), one, b.select(b.compare("slt", x, zero), b.like(-1, x), zero))
-    # NumPy gives +0.0 for zeros of either sign.
-    known = b.select(b.compare("ogt", x, zero), one, b.select(b.compare("olt", x, zero), b.like(-1, x), zero))
+    if types.is_extended(dtype):
+        zero = x  # NumPy gives +0.0 for zeros of either sign, ml_dtypes the zero itself
+    low = b.select(b.compare("olt", x, b.like(0, x)), b.like(-1, x), zero)
+    known = b.select(b.compare("ogt", x, b.like(0, x)), one, low)
     return b.select(b.compare("uno", x, x), x, known)
 
 
-def _divisor(b: Builder, x: V, y: V, dtype: DType) -> tuple[V, V]:
-    """A divisor that no division traps at, and where it stands for zero."""
-    zero = b.compare("eq", y, b.like(0, y))
-    unsafe = zero
-    if signed(dtype):
-        least = b.compare("eq", x, b.like(-(1 << (BITS[x.ty] - 1)), x))
-        unsafe = b.op("or", zero, b.op("and", least, b.compare("eq", y, b.like(-1, y))))
-    return b.select(unsafe, b.like(1, y), y), zero
+def _divide(b: Builder, args: Sequence[V], dtype: DType) -> V:
+    return complexes.divide(b, *args) if args[0].im else b.div(*args)
 
 
 def _floor_divide(b: Builder, args: Sequence[V], dtype: DType) -> V:
     x, y = args
-    by, zero = _divisor(b, x, y, dtype)
-    if not signed(dtype):
-        return b.select(zero, b.like(0, x), b.op("udiv", x, by))
-    q = b.op("sdiv", x, by)
-    rest = b.sub(x, b.mul(q, by))
-    apart = b.compare("slt", b.op("xor", rest, by), b.like(0, x))
-    down = b.op("and", apart, b.compare("ne", rest, b.like(0, x)))
-    return b.select(zero, b.like(0, x), b.select(down, b.sub(q, b.like(1, q)), q))
+    return floats.divided(b, x, y)[0] if x.floating else integers.floor_divide(b, x, y, dtype)
 
 
-def _remainder(b: Builder, args: Sequence[V], dtype: DType, floor: bool = True) -> V:
+def _remainder(b: Builder, args: Sequence[V], dtype: DType) -> V:
     x, y = args
-    by, zero = _divisor(b, x, y, dtype)
-    rest = b.op("srem" if signed(dtype) else "urem", x, by)
-    if floor and signed(dtype):
-        apart = b.compare("slt", b.op("xor", rest, by), b.like(0, x))
-        off = b.op("and", apart, b.compare("ne", rest, b.like(0, x)))
-        rest = b.select(off, b.add(rest, by), rest)
-    return b.select(zero, b.like(0, x), rest)
+    return floats.divided(b, x, y)[1] if x.floating else integers.remainder(b, x, y, dtype)
 
 
-def _shift(left: bool) -> Emit:
-    def emit(b: Builder, args: Sequence[V], dtype: DType) -> V:
-        x, n = args
-        inside = b.compare("ult", n, b.like(BITS[x.ty], n))
-        safe = b.select(inside, n, b.like(0, n))
-        moved = b.op("shl" if left else "ashr" if signed(dtype) else "lshr", x, safe)
-        beyond = b.like(0, x)
-        if not left and signed(dtype):
-            beyond = b.op("ashr", x, b.like(BITS[x.ty] - 1, x))
-        return b.select(inside, moved, beyond)
-
-    return emit
+def _rem(b: Builder, args: Sequence[V], dtype: DType) -> V:
+    x, y = args
+    return floats.fmod(b, x, y) if x.floating else integers.remainder(b, x, y, dtype, floor=False)
 
 
-def _logical(name: str) -> Emit:
-    def emit(b: Builder, args: Sequence[V], dtype: DType) -> V:
-        x, y = (_truth(b, a) for a in args)
-        return b.op(name, x, y)
-
-    return emit
-
-
-def _truth(b: Builder, x: V) -> V:
-    return x if x.ty == "i1" else b.compare("une" if x.floating else "ne", x, b.like(0, x))
+def _logical(name: str) -> Row:
+    return Row("biufc", lambda b, args, dtype: b.op(name, *[truth(b, a) for a in args]))
 
 
 def _not(b: Builder, x: V) -> V:
@@ -227,33 +157,44 @@ def _not(b: Builder, x: V) -> V:
 
 
 def _reciprocal(b: Builder, args: Sequence[V], dtype: DType) -> V:
-    return b.div(b.like(1.0, args[0]), args[0])
+    (x,) = args
+    if x.im:
+        return complexes.reciprocal(b, x)
+    if x.floating:
+        return b.div(b.like(1.0, x), x)
+    wide = convert(b, x, dtype, np.dtype(np.float64))
+    return convert(b, b.div(b.like(1.0, wide), wide), np.dtype(np.float64), dtype)
 
 
-def _intrinsic(name: str) -> Emit:
-    return lambda b, args, dtype: b.call(name, *args)
+def _square_root(b: Builder, args: Sequence[V], dtype: DType) -> V:
+    (x,) = args
+    return complexes.sqrt(b, x) if x.im else b.call("sqrt", x)
 
 
-def _rounding(name: str) -> Emit:
-    return lambda b, args, dtype: b.call(name, *args) if dtype.kind == "f" else args[0]
+def _rounding(name: str) -> Row:
+    return Row("fc", lambda b, args, dtype: b.each(partial(b.call, name), args[0]), 1, exact=True)
 
 
-def _tested(name: str) -> Emit:
-    def emit(b: Builder, args: Sequence[V], dtype: DType) -> V:
-        (x,) = args
-        if dtype.kind != "f":
-            return b.const(name == "is_finite", "i1", x.w)
-        if name == "isnan":
-            return b.compare("uno", x, x)
+def _tested(name: str) -> Row:
+    def part(b: Builder, x: V) -> V:
         size = b.call("fabs", x)
         return b.compare("one" if name == "is_finite" else "oeq", size, b.like(math.inf, x))
 
-    return emit
+    def emit(b: Builder, args: Sequence[V], dtype: DType) -> V:
+        (x,) = args
+        if not x.floating and not x.im:
+            return b.const(name == "is_finite", "i1", x.w)
+        if name == "isnan":
+            return is_nan(b, x)
+        found = [part(b, p) for p in x.parts]
+        return found[0] if len(found) == 1 else b.op("and" if name == "is_finite" else "or", *found)
+
+    return Row("biufc", emit)
 
 
 def _signbit(b: Builder, args: Sequence[V], dtype: DType) -> V:
     (x,) = args
-    bits = b.cast("bitcast", x, mathematics.integer(x.ty))
+    bits = b.cast("bitcast", x, floats.integer(x.ty))
     return b.compare("slt", bits, b.like(0, bits))
 
 
@@ -269,61 +210,163 @@ POWERS = (1, 2, 3, -1)
 """Exponents for which products err by no more than a power function does."""
 
 
+def static_exponent(value: Any, dtype: DType) -> int | None:
+    """The known exponent of a power that is computed by products: of integers any, of floats one of ``POWERS``."""
+    if dtype.kind in "iu" and type(value) is int and 0 <= value <= np.iinfo(dtype).max:
+        return value
+    if types.kind(dtype) == "f" and np.ndim(value) == 0 and value in POWERS:
+        return int(value)
+    return None
+
+
+def static_power(b: Builder, x: V, n: int, dtype: DType) -> V:
+    """A power with an exponent of ``static_exponent``."""
+    if x.floating:
+        return fitted(b, power(b, x, n), dtype)
+    return integers.static_power(b, x, n)
+
+
+def reduced_precision(b: Builder, x: V, dtype: DType, exponent_bits: int, mantissa_bits: int) -> V:
+    """A float rounded to fewer bits of its fraction and of its exponent."""
+    return fitted(b, floats.reduced_precision(b, x, dtype, exponent_bits, mantissa_bits), dtype)
+
+
+def _function(name: str) -> Emit:
+    def emit(b: Builder, args: Sequence[V], dtype: DType) -> V:
+        return (COMPLEX[name][0] if args[0].im else mathematics.FUNCTIONS[name].emit)(b, *args)
+
+    return emit
+
+
+def _power(b: Builder, args: Sequence[V], dtype: DType) -> V:
+    x, y = args
+    if x.im or x.floating:
+        return _function("pow")(b, args, dtype)
+    return integers.power(b, x, y, dtype)
+
+
+def _joined(b: Builder, args: Sequence[V], dtype: DType) -> V:
+    return joined(args)
+
+
 ROWS: dict[str, Row] = {
-    "add": Row("biuf", _binary("fadd", "add", "or")),
-    "sub": Row("iuf", _binary("fsub", "sub")),
-    "mul": Row("biuf", _binary("fmul", "mul", "and")),
-    "div": Row("f", lambda b, args, dtype: b.div(*args), 4),
-    "neg": Row("iuf", lambda b, args, dtype: b.neg(args[0])),
-    "positive": Row("iuf", lambda b, args, dtype: args[0]),
-    "square": Row("iuf", lambda b, args, dtype: b.mul(args[0], args[0])),
-    "reciprocal": Row("f", _reciprocal, 4),
-    "abs": Row("biuf", _absolute),
-    "sign": Row("iuf", _sign, 2),
-    "copysign": Row("f", _intrinsic("copysign")),
+    "add": Row("biufc", _binary("fadd", "add", "or")),
+    "sub": Row("iufc", _binary("fsub", "sub")),
+    "mul": Row("biufc", _binary("fmul", "mul", "and")),
+    "div": Row("fc", _divide, 4),
+    "neg": Row("iufc", lambda b, args, dtype: b.neg(args[0]), exact=True),
+    "positive": Row("iufc", lambda b, args, dtype: args[0], exact=True),
+    "square": Row("iufc", lambda b, args, dtype: b.mul(args[0], args[0])),
+    "reciprocal": Row("iufc", _reciprocal, 4),
+    "abs": Row("biufc", _absolute, exact=True),
+    "sign": Row("iufc", _sign, 2, exact="format"),
+    "copysign": Row("f", lambda b, args, dtype: floats.copysign(b, args[0], args[1], dtype), exact="format"),
     "signbit": Row("f", _signbit),
-    "sqrt": Row("f", _intrinsic("sqrt"), 6),
-    "safe_sqrt": Row("f", _intrinsic("sqrt"), 6),
-    "floor": Row("f", _rounding("floor")),
-    "ceil": Row("f", _rounding("ceil")),
-    "trunc": Row("f", _rounding("trunc")),
-    "rint": Row("f", _rounding("rint")),
-    "max": Row("biuf", lambda b, args, dtype: maximum(b, args[0], args[1], dtype), 2),
-    "min": Row("biuf", lambda b, args, dtype: maximum(b, args[0], args[1], dtype, True), 2),
-    "fmax": Row("biuf", _fmax, 2),
-    "fmin": Row("biuf", partial(_fmax, low=True), 2),
-    "eq": Row("biuf", _compare("eq")),
-    "ne": Row("biuf", _compare("ne", unordered=True)),
-    "lt": Row("biuf", _compare("lt")),
-    "le": Row("biuf", _compare("le")),
-    "gt": Row("biuf", _compare("gt")),
-    "ge": Row("biuf", _compare("ge")),
+    "sqrt": Row("fc", _square_root, 6),
+    "safe_sqrt": Row("fc", _square_root, 6),
+    "floor": _rounding("floor"),
+    "ceil": _rounding("ceil"),
+    "trunc": _rounding("trunc"),
+    "rint": _rounding("rint"),
+    "max": Row("biufc", lambda b, args, dtype: maximum(b, args[0], args[1], dtype), 2, exact=True),
+    "min": Row("biufc", lambda b, args, dtype: maximum(b, args[0], args[1], dtype, True), 2, exact=True),
+    "fmax": Row("biufc", _fmax, 2, exact=True),
+    "fmin": Row("biufc", partial(_fmax, low=True), 2, exact=True),
+    **{name: _compare(name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     "and": Row("biu", _binary("", "and", "and")),
     "or": Row("biu", _binary("", "or", "or")),
     "xor": Row("biu", _binary("", "xor", "xor")),
     "not": Row("biu", lambda b, args, dtype: _not(b, args[0])),
-    "logical_and": Row("biuf", _logical("and")),
-    "logical_or": Row("biuf", _logical("or")),
-    "logical_xor": Row("biuf", _logical("xor")),
-    "logical_not": Row("biuf", lambda b, args, dtype: _not(b, _truth(b, args[0]))),
-    "shift_left": Row("iu", _shift(True), 2),
-    "shift_right": Row("iu", _shift(False), 2),
-    "floor_divide": Row("iu", _floor_divide, 30),
-    "remainder": Row("iu", _remainder, 30),
-    "rem": Row("iu", partial(_remainder, floor=False), 30),
-    "is_finite": Row("biuf", _tested("is_finite")),
-    "isinf": Row("biuf", _tested("isinf")),
-    "isnan": Row("biuf", _tested("isnan")),
+    **{f"logical_{name}": _logical(name) for name in ("and", "or", "xor")},
+    "logical_not": Row("biufc", lambda b, args, dtype: _not(b, truth(b, args[0]))),
+    "shift_left": Row("iu", integers.shift(True), 2),
+    "shift_right": Row("iu", integers.shift(False), 2),
+    "bit_count": Row("iu", lambda b, args, dtype: integers.bit_count(b, args[0], dtype), 8),
+    "gcd": Row("iu", lambda b, args, dtype: integers.gcd(b, args[0], args[1], dtype), 300),
+    "lcm": Row("iu", lambda b, args, dtype: integers.lcm(b, args[0], args[1], dtype), 330),
+    "floor_divide": Row("iuf", _floor_divide, 30),
+    "remainder": Row("iuf", _remainder, 30),
+    "rem": Row("iuf", _rem, 30),
+    "is_finite": _tested("is_finite"),
+    "isinf": _tested("isinf"),
+    "isnan": _tested("isnan"),
+    "nextafter": Row("f", lambda b, args, dtype: floats.nextafter(b, args[0], args[1], dtype), 6, exact="format"),
+    "spacing": Row("f", lambda b, args, dtype: floats.spacing(b, args[0], dtype), 6, exact="format"),
+    "ldexp": Row("f", lambda b, args, dtype: floats.ldexp(b, *args), 12),
+    "hypot": Row("f", lambda b, args, dtype: floats.hypot(b, *args), 30),
+    "complex": Row("f", _joined),
+    "real": Row("c", lambda b, args, dtype: args[0].parts[0]),
+    "imag": Row("c", lambda b, args, dtype: args[0].parts[1]),
+    "conj": Row("iufc", lambda b, args, dtype: complexes.conjugate(b, args[0]) if args[0].im else args[0], exact=True),
     **{
-        name: Row("f", lambda b, args, dtype, f=f: f(b, args[0]), 20, name in mathematics.FUSED)  # type: ignore[misc]
+        name: Row("fc" if name in COMPLEX else "f", _function(name), f.cost)
         for name, f in mathematics.FUNCTIONS.items()
     },
+    "pow": Row("ufc", _power, mathematics.FUNCTIONS["pow"].cost),
 }
+"""Elementwise operations without parameters; those with some are the values' own."""
+
+
+PARAMETERS = frozenset({"convert", "select", "stop_gradient", "bitcast_convert_type", "reduce_precision", "scalar_pow"})
+"""Elementwise operations that have parameters, or operands of several dtypes."""
+COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 
 
 def computed_in(dtypes: Sequence[DType], values: Sequence[Any]) -> DType:
-    """The dtype in which an operation of some operands is computed; Python numbers among them adopt the others'."""
-    given = [v if isinstance(v, (bool, int, float)) else d for d, v in zip(dtypes, values, strict=True)]
+    """The dtype in which an operation of some operands is computed; Python numbers among them adopt the others'.
+
+    Args:
+        values: of each operand the Python number that it is, or the type of one that comes at run time, else None.
+    """
+    for dtype in dtypes:
+        if types.is_extended(dtype):
+            return dtype  # beside which NumPy would take Python numbers for more than they are here
+    given: list[Any] = []
+    for value, dtype in zip(values, dtypes, strict=True):
+        given.append(dtype if value is None else value(0) if isinstance(value, type) else value)
     found = np.result_type(*given)
     assert isinstance(found, np.dtype)
     return found
+
+
+def operand_dtypes(name: str, dtypes: Sequence[DType], values: Sequence[Any], out: DType) -> tuple[DType, ...]:
+    """The dtypes that the operands of an operation are converted to; the first is that which it is computed in."""
+    if name == "complex":
+        real = types.real_dtype(out)
+        return (real, real)
+    if name == "ldexp":
+        return (out, np.dtype(np.int64 if dtypes[1].itemsize == 8 else np.int32))
+    dtype = computed_in(dtypes, values)
+    if name in COMPARISONS and dtype.kind in "iu" and dtype != np.uint64 and not all(_within(dtype, v) for v in values):
+        dtype = np.dtype(np.int64)  # NumPy compares with what a Python int is, even if the dtype does not hold it
+    return (dtype,) * len(dtypes)
+
+
+def _within(dtype: DType, value: Any) -> bool:
+    if type(value) is not int:
+        return value is not int
+    info = np.iinfo(dtype)
+    return bool(info.min <= value <= info.max)
+
+
+__all__ = [
+    "PARAMETERS",
+    "POWERS",
+    "ROWS",
+    "Emit",
+    "Row",
+    "compared",
+    "computed_in",
+    "convert",
+    "emitted",
+    "is_nan",
+    "lane",
+    "maximum",
+    "operand_dtypes",
+    "power",
+    "reduced_precision",
+    "signed",
+    "static_exponent",
+    "static_power",
+    "stored",
+]

@@ -11,16 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from functrans.backends.llvm.builder import V
+from functrans.backends.llvm.builder import V, joined
+from functrans.backends.llvm.casts import computing, convert, fitted, lane
+from functrans.backends.llvm.complexes import collected
 from functrans.backends.llvm.nest import identity
-from functrans.backends.llvm.operations import convert, lane, maximum, signed
-from functrans.backends.llvm.values import Values, result_dtype
+from functrans.backends.llvm.operations import compared, is_nan, maximum
+from functrans.backends.llvm.values import Values, finished, result_dtype
 from functrans.kernel.index import Axis
 from functrans.kernel.ir import Reduce, Scan, Stage
 
 TURNS = 64
 """Additions in a row, before their sum is added to those of others."""
-_NOWHERE = (1 << 62) - 1
+_PLACE = "i32"
+"""The places of extrema: rows of more elements than that holds are no rows of a kernel."""
 
 Slots = list[list[tuple[V, ...]]]
 """The partial results: for each vector side by side, for each stage, the vectors that it is made of."""
@@ -49,7 +52,7 @@ class Rows(Values):
         self.pass_stages = stages
         self.copies = copies
         running = [s for s in stages if isinstance(s.kind, (Reduce, Scan))]
-        self.sums = any(result_dtype(s).kind == "f" and s.kind.monoid in ("add", "mul") for s in running)  # type: ignore[union-attr]
+        self.sums = any(result_dtype(s).kind in "fc" and s.kind.monoid in ("add", "mul") for s in running)  # type: ignore[union-attr]
         if any(isinstance(s.kind, Scan) for s in running):
             self.sums = False
         self.reverse = any(isinstance(s.kind, Scan) and s.kind.reverse for s in running)
@@ -67,20 +70,27 @@ class Rows(Values):
             parts = [results[u][s] for u in range(self.slots)]
             if nest.in_row and self.lane is not None:
                 total = self._folded(stage, parts)
-                self.shared[-1][id(stage)] = total[-1]
+                self.shared[-1][id(stage)] = self._whole_result(stage, total)
             else:
                 for u, part in enumerate(parts):
-                    self.private[u][-1][id(stage)] = part[-1]
+                    self.private[u][-1][id(stage)] = self._whole_result(stage, part)
             if nest.chunk is None:
                 for store in stage.stores:
                     for copy in range(1 if nest.in_row else copies):
                         self.copy = copy
                         self._store(store.access, self._result(stage))
 
-    def _starts(self) -> list[list[tuple[V, ...]]]:
-        return [[self._start(s) for s in self.running] for _ in range(self.slots)]
+    def _whole_result(self, stage: Stage, parts: tuple[V, ...]) -> V:
+        """What later stages read, unless it is a chunk's that the others are missing from."""
+        if stage.kind.monoid.startswith("arg"):  # type: ignore[union-attr]
+            return self.b.cast("sext", parts[-1], "i64")
+        return parts[-1] if self.nest.chunk is not None else finished(self.b, stage, parts[-1])
 
-    def _start(self, stage: Stage) -> tuple[V, ...]:
+    def _starts(self) -> list[list[tuple[V, ...]]]:
+        return [[self._start(s, u) for s in self.running] for u in range(self.slots)]
+
+    def _start(self, stage: Stage, slot: int = 0) -> tuple[V, ...]:
+        """What the results of a stage start from; for the place of an extremum the first element of each lane."""
         dtype = stage.values[0].dtype
         monoid = stage.kind.monoid  # type: ignore[union-attr]
         if monoid in ("and", "or"):
@@ -89,7 +99,11 @@ class Rows(Values):
         if isinstance(stage.kind, Scan) and self.nest.in_row:
             w = 1
         first = self.b.const(identity(monoid, dtype), lane(dtype), w)
-        return (first, self.b.const(_NOWHERE, "i64", w)) if monoid.startswith("arg") else (first,)
+        if not monoid.startswith("arg"):
+            return (first,)
+        if not self.nest.in_row or self.lane is None:
+            return (first, self.b.const(0, _PLACE, w))
+        return (first, V("<" + ", ".join(f"{_PLACE} {slot * w + k}" for k in range(w)) + ">", _PLACE, w))
 
     def _combine(self, stage: Stage, x: tuple[V, ...], y: tuple[V, ...]) -> tuple[V, ...]:
         """Two partial results of a stage as one."""
@@ -104,21 +118,37 @@ class Rows(Values):
         if not monoid.startswith("arg"):
             if dtype.kind == "b":
                 return (b.op("or" if monoid == "add" else "and", a, c),)
-            return (b.add(a, c) if monoid == "add" else b.mul(a, c),)
+            running = isinstance(stage.kind, Scan)
+            if monoid == "add":
+                total = b.add(a, c)
+            else:
+                total = collected(b, a, c, running) if a.im else b.mul(a, c)
+            return (fitted(b, total, dtype) if running else total,)
         i, j = x[1], y[1]
-        low = monoid == "argmin"
-        if dtype.kind == "f":
-            better = b.compare("olt" if low else "ogt", c, a)
-            lost, new = b.compare("uno", a, a), b.compare("uno", c, c)
+        better = compared(b, "lt" if monoid == "argmin" else "gt", c, a, dtype)
+        same = compared(b, "eq", a, c, dtype)
+        if computing(dtype).kind in "fc":
+            lost, new = is_nan(b, a), is_nan(b, c)
             better = b.op("or", better, b.op("and", new, b.op("xor", lost, b.like(1, lost))))
-            same = b.op("or", b.compare("oeq", a, c), b.op("and", lost, new))
+            same = b.op("or", same, b.op("and", lost, new))
+        take = b.op("or", better, b.op("and", same, b.compare("slt", j, i)))
+        return (b.select(take, c, a), b.select(take, j, i))
+
+    def _later(self, stage: Stage, acc: tuple[V, ...], c: V, j: V, mask: V | None) -> tuple[V, ...]:
+        """The place of an extremum with a later element taken in: that has to be better, and not as good."""
+        b = self.b
+        low = stage.kind.monoid == "argmin"  # type: ignore[union-attr]
+        a, i = acc
+        if c.floating and not c.im:
+            take = b.op("and", b.compare("ult" if low else "ugt", c, a), b.compare("ord", a, a))
         else:
-            better = b.compare(("s" if signed(dtype) else "u") + ("lt" if low else "gt"), c, a)
-            same = b.compare("eq", a, c)
-        here = b.compare("ne", j, b.like(_NOWHERE, j))
-        empty = b.compare("eq", i, b.like(_NOWHERE, i))
-        sooner = b.op("and", same, b.compare("slt", j, i))
-        take = b.op("and", here, b.op("or", empty, b.op("or", better, sooner)))
+            dtype = stage.values[0].dtype
+            take = compared(b, "lt" if low else "gt", c, a, dtype)
+            if c.im:
+                kept = b.op("xor", is_nan(b, a), b.const(1, "i1", a.w))
+                take = b.op("or", take, b.op("and", is_nan(b, c), kept))
+        if mask is not None:
+            take = b.op("and", take, mask)
         return (b.select(take, c, a), b.select(take, j, i))
 
     def _folded(self, stage: Stage, parts: list[tuple[V, ...]]) -> tuple[V, ...]:
@@ -288,22 +318,21 @@ class Rows(Values):
         in_lanes = self.nest.in_row and self.lane is not None
         if isinstance(stage.kind, Scan) and in_lanes:
             return self._scan_lanes(stage, acc, v)
-        if self.mask is not None and in_lanes:
-            v = b.select(self.mask, v, self._start(stage)[0])
         if not monoid.startswith("arg"):
+            if self.mask is not None and in_lanes:
+                v = b.select(self.mask, v, self._start(stage)[0])
             total = self._combine(stage, acc, (v,))
             if isinstance(stage.kind, Scan):
                 self.private[self.copy][-1][id(stage)] = total[0]
             return total
         (axis,) = stage.axes
         axis = self.nest.row[0]
+        here = self.base[self.copy] if axis is self.lane else self.names_of[axis]
+        here = b.emit(f"trunc i64 {here} to {_PLACE}") if here.startswith("%") else here
+        at = b.vector(here, _PLACE, self.width)
         if axis is self.lane:
-            at = b.add(b.vector(self.base[self.copy], "i64", self.width), b.lanes(self.width))
-            if self.mask is not None:
-                at = b.select(self.mask, at, b.like(_NOWHERE, at))
-        else:
-            at = b.vector(self.names_of[axis], "i64", self.width)
-        return self._combine(stage, acc, (v, at))
+            at = b.add(at, b.lanes(self.width, _PLACE))
+        return self._later(stage, acc, v, at, self.mask if in_lanes else None)
 
     def _scan_lanes(self, stage: Stage, acc: tuple[V, ...], v: V) -> tuple[V, ...]:
         """A running result lane after lane, as NumPy accumulates."""
@@ -312,11 +341,11 @@ class Rows(Values):
             dtype = stage.values[0].dtype
             v = b.select(self.mask, v, b.like(identity(stage.kind.monoid, dtype), v))  # type: ignore[union-attr]
         total = acc
-        out = "poison"
+        out = joined([V("poison", p.ty, p.w) for p in v.parts])
         order = range(self.width - 1, -1, -1) if self.reverse else range(self.width)
         for k in order:
             one = b.shuffle(v, [k])
             total = self._combine(stage, total, (one,))
-            out = b.emit(f"insertelement {v.full} {out}, {v.ty} {b.scalar(total[0])}, i64 {k}")
-        self.private[self.copy][-1][id(stage)] = V(out, v.ty, v.w)
+            out = b.each(lambda o, t, k=k: b.insert(o, t, k), out, total[0])
+        self.private[self.copy][-1][id(stage)] = out
         return total

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from functrans.backends.llvm.operations import POWERS, ROWS, Row, computed_in
-from functrans.backends.llvm.runtime import machine
+from functrans.backends.llvm.casts import native as is_native
+from functrans.backends.llvm.mathematics import FORMS
+from functrans.backends.llvm.operations import PARAMETERS, ROWS, Row, operand_dtypes, static_exponent
 from functrans.backends.numpy.target import target as numpy_target
-from functrans.core.dtypes import DType
+from functrans.core.dtypes import DType, is_extended, kind
 from functrans.core.jaxpr import Eqn, Literal, SizeVar
 from functrans.core.primitive import Trait
-from functrans.kernel.index import Axis, FloorDiv, Index, Mod, Position, Value
+from functrans.kernel.index import Axis, Position
+from functrans.kernel.places import run_start
 
 ROW_ELEMENTS = 1 << 15
 """Of a row that is kept between stages: a few of them fit the second-level cache."""
@@ -31,8 +33,19 @@ class LlvmTarget:
         size = prod([a.extent for a in row])
         return size <= (ROW_ELEMENTS if set(order[len(order) - len(row) :]) == set(row) else COLUMN_ELEMENTS)
 
+    def moves(self, eqn: Eqn) -> bool:
+        """What is no run of an operand's elements, and so no view, and is not put together of copies."""
+        if eqn.prim.name in ("concatenate", "stack"):
+            return False
+        if eqn.prim.name == "pad" and all(lo >= 0 and hi >= 0 and not n for lo, hi, n in eqn.params["padding"]):
+            return False
+        avals = [*(a.aval for a in eqn.inputs), *(v.aval for v in eqn.outs)]
+        if any(isinstance(n, SizeVar) or n == 0 for a in avals for n in a.shape):
+            return False
+        return all(is_native(a.dtype) for a in avals) and run_start(eqn) is None
+
     def reads(self, position: Position) -> bool:
-        return not any(_computed(i) for i in position)
+        return True
 
     def computes(self, eqn: Eqn) -> bool:
         prim = eqn.prim
@@ -41,34 +54,35 @@ class LlvmTarget:
         avals = [*(a.aval for a in eqn.inputs), eqn.outs[0].aval]
         if any(isinstance(n, SizeVar) for a in avals for n in a.shape) or any(0 in a.shape for a in avals):
             return False
-        if not all(_native(a.dtype) for a in avals):
+        if not all(is_native(a.dtype) for a in avals):
             return False
         if prim.monoid is not None:
-            return eqn.inputs[0].aval.dtype.kind != "b" or prim.monoid not in ("argmax", "argmin")
-        if Trait.ELEMENTWISE not in prim.traits or not eqn.outs[0].aval.shape:
-            return False
-        if prim.name in ("convert", "select", "stop_gradient"):
             return True
-        if prim.name == "pow":
-            return exponent(eqn) is not None
+        return bool(eqn.outs[0].aval.shape) and self.operates(eqn)
+
+    def operates(self, eqn: Eqn) -> bool:
+        """Whether an elementwise operation is emitted for the dtypes of its operands."""
+        prim = eqn.prim
+        if Trait.ELEMENTWISE not in prim.traits:
+            return False
+        if prim.name == "scalar_pow" and eqn.outs[0].aval.dtype.kind != "c":
+            return False
+        if prim.name in PARAMETERS:
+            number = weak(eqn.inputs[0]) if prim.name == "convert" else None
+            if number is int or type(number) is int:
+                return _holds(eqn.outs[0].aval.dtype, number)
+            return all(is_native(a.aval.dtype) for a in (*eqn.inputs, *eqn.outs))
+        if prim.name == "pow" and static_exponent(constant(eqn.inputs[1]), eqn.outs[0].aval.dtype) is not None:
+            return eqn.inputs[0].aval.dtype == eqn.outs[0].aval.dtype
         row = ROWS.get(prim.name)
-        return row is not None and not eqn.params and self._fits(eqn, row)
+        return row is not None and eqn.params == FORMS.get(prim.name, {}) and self._fits(eqn, row)
 
     def _fits(self, eqn: Eqn, row: Row) -> bool:
         """Whether the operands meet in a dtype that the operation is emitted for."""
-        if row.fused and not machine().fma:
-            return False
-        values = [constant(a) for a in eqn.inputs]
-        for a, value in zip(eqn.inputs, values, strict=True):
-            if value is None and a.aval.box == "python" and a.aval.dtype.kind in "bi":
-                return False  # NumPy looks whether the number fits at each call
-        dtypes = [a.aval.dtype for a in eqn.inputs]
-        weak = [
-            0.0 if value is None and a.aval.box == "python" else value
-            for a, value in zip(eqn.inputs, values, strict=True)
-        ]
-        dtype = computed_in(dtypes, weak)
-        if dtype.kind not in row.kinds or not _native(dtype):
+        values = [weak(a) for a in eqn.inputs]
+        dtypes = operand_dtypes(eqn.prim.name, [a.aval.dtype for a in eqn.inputs], values, eqn.outs[0].aval.dtype)
+        dtype = dtypes[0]
+        if kind(dtype) not in row.kinds or not is_native(dtype) or not is_native(eqn.outs[0].aval.dtype):
             return False
         return all(_holds(dtype, v) for v in values)
 
@@ -79,40 +93,29 @@ class LlvmTarget:
 
 def constant(atom: Any) -> Any:
     """The Python number that an operand is, else None."""
-    if isinstance(atom, Literal) and type(atom.value) in (bool, int, float):
+    if isinstance(atom, Literal) and type(atom.value) in (bool, int, float, complex):
         return atom.value
     return None
 
 
-def exponent(eqn: Eqn) -> int | None:
-    """The small whole exponent of a power that is computed by products."""
-    x, y = eqn.inputs
-    value = y.value if isinstance(y, Literal) else None
-    if value is None or np.ndim(value) or x.aval.dtype.kind != "f" or eqn.outs[0].aval.dtype != x.aval.dtype:
-        return None
-    return int(value) if value in POWERS else None
-
-
-def _native(dtype: DType) -> bool:
-    return dtype.isnative and (dtype.kind in "biu" or dtype in (np.dtype(np.float32), np.dtype(np.float64)))
+def weak(atom: Any) -> Any:
+    """The Python number that an operand is, or the type of one that comes at run time; else None."""
+    value = constant(atom)
+    if value is None and atom.aval.box == "python":
+        return type(atom.aval.dtype.type(0).item())
+    return value
 
 
 def _holds(dtype: DType, value: Any) -> bool:
-    """Whether a dtype holds a Python number."""
-    if value is None or dtype.kind == "f":
+    """Whether a dtype is known to hold a Python number: NumPy raises an error where it does not."""
+    if value is None or value is bool or dtype.kind in "fc" or is_extended(dtype):
         return True
     if dtype.kind == "b":
         return isinstance(value, bool)
+    if isinstance(value, type):
+        return dtype == np.int64
     info = np.iinfo(dtype)
     return not isinstance(value, float) and bool(info.min <= value <= info.max)
-
-
-def _computed(index: Index) -> bool:
-    """Whether an index depends on values that the kernel computes."""
-    for atom, _ in index.terms:
-        if isinstance(atom, Value) or (isinstance(atom, (FloorDiv, Mod)) and _computed(atom.index)):
-            return True
-    return False
 
 
 target = LlvmTarget()

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 
 from functrans.backends.llvm.builder import BITS, Builder, V
-from functrans.backends.llvm.nest import Nest, coefficient, without
-from functrans.backends.llvm.operations import ROWS, computed_in, convert, lane, power, stored
+from functrans.backends.llvm.casts import bits_of, computing, convert, fitted, kept, lane, loaded, of_bits, stored
+from functrans.backends.llvm.complex_functions import static_power as complex_power
+from functrans.backends.llvm.computed import PLACES, Computed
+from functrans.backends.llvm.nest import Nest, without
+from functrans.backends.llvm.operations import emitted, operand_dtypes, reduced_precision, static_exponent, static_power
 from functrans.core.dtypes import DType
 from functrans.core.jaxpr import Var
-from functrans.kernel.index import Axis, FloorDiv, Index, Mod
-from functrans.kernel.ir import Access, AxisValue, Const, Expr, Load, Local, Op, Reduce, Scan, Stage
-
-PLACES = np.dtype(np.int64)
-"""The dtype of an element's place along an axis."""
+from functrans.kernel.index import Axis, FloorDiv, Index, Mod, Value
+from functrans.kernel.ir import Access, AxisValue, Const, Expr, Load, Local, Op, Reduce, Scan, Stage, operands
 
 
-class Values:
+class Values(Computed):
     """What is known, and how more is computed.
 
     Attributes:
@@ -35,12 +35,14 @@ class Values:
         base: the place of the first lane of each of the vectors side by side.
         mask: the lanes that exist, where some do not.
         places: where in the work memory values are kept.
+        memory: the address of that memory.
         pass_stages: the stages of the row that is being run along.
     """
 
     def __init__(self, nest: Nest, pointers: dict[Var, str]) -> None:
         self.nest = nest
         self.pointers = pointers
+        self.memory = "%work"
         self.lane: Axis | None = nest.lane
         self.width = nest.width
         self.places: dict[Any, int] = {}
@@ -55,6 +57,9 @@ class Values:
         self.base: list[str] = []
         self.mask: V | None = None
         self.pass_stages: Sequence[Stage] = ()
+
+    turned: Axis | None = None
+    """An axis that the vectors side by side stand at neighbouring places of."""
 
     @contextmanager
     def _scope(self) -> Iterator[None]:
@@ -128,17 +133,20 @@ class Values:
 
     def _hoist_place(self, access: Access) -> None:
         rest = without(self.nest.flat(access), self.lane)
-        if rest.terms and rest.axes() <= set(self.names_of):
-            self._scalar_index(rest)
+        if rest.terms and self.nest.depends(rest) <= set(self.names_of) - {self.turned}:
+            if all(self._is_known(value.expr) for value in rest.values()):
+                self._scalar_index(rest)
+        for i, low, high in access.guard:
+            index = self.nest.form(i)
+            if self.nest.depends(index) <= set(self.names_of) - {self.turned} and not any(True for _ in index.values()):
+                self._inside(index, low, high)
 
     def _args_known(self, e: Expr) -> bool:
-        """Whether what an operation reads has been computed: rows that are not finished have no results yet."""
-        if isinstance(e, Op):
-            return all(isinstance(a, Const) or self._known(id(_origin(a))) is not None for a in e.args)
-        if isinstance(e, Load) and e.access.other is not None:
-            other = e.access.other
-            return isinstance(other, Const) or self._known(id(_origin(other))) is not None
-        return True
+        """Whether what an expression reads has been computed: rows that are not finished have no results yet."""
+        return all(self._is_known(a) for a in operands(e))
+
+    def _is_known(self, e: Expr) -> bool:
+        return isinstance(e, Const) or self._known(id(_origin(e))) is not None
 
     def _value(self, e: Expr) -> V:
         """A value in as many lanes as it needs: one, where it is the same in all of them."""
@@ -174,18 +182,22 @@ class Values:
         store = self.nest.kept[key]
         dtype = e.dtype
         if store is not None:
-            in_lanes = self._in_lanes(self.nest.flat(store).axes())
+            in_lanes = self._in_lanes(self.nest.depends(self.nest.flat(store)))
             v = self._load(store, self.width if in_lanes else 1)
         else:
             in_lanes = True
-            v = self._as_value(self.b.load(stored(dtype), self.width, self._scratch(key)), dtype)
+            v = loaded(self.b, self.b.load(stored(dtype), self.width, self._scratch(key)), dtype)
         return self._remember((id(stage), e.k), v, in_lanes)
 
     def _operand(self, e: Expr, dtype: DType, w: int) -> V:
         b = self.b
         if isinstance(e, Const):
             return b.const(np.asarray(e.value).astype(dtype)[()], lane(dtype), w)
-        return b.spread(convert(b, self._value(e), e.dtype, dtype), w)
+        v, old = self._value(e), e.dtype
+        if old.kind == "i" and dtype.kind != "i" and _weak(e) is not None:
+            # NumPy takes a Python int to a float by way of a double.
+            v, old = convert(b, v, old, np.dtype(np.float64)), np.dtype(np.float64)
+        return b.spread(convert(b, v, old, dtype), w)
 
     def _operate(self, op: Op, w: int) -> V:
         b, name = self.b, op.prim.name
@@ -194,15 +206,26 @@ class Values:
             return b.select(c, self._operand(op.args[1], op.dtype, w), self._operand(op.args[2], op.dtype, w))
         if name in ("convert", "stop_gradient"):
             return self._operand(op.args[0], op.dtype, w)
-        if name == "pow":
-            assert isinstance(op.args[1], Const)
-            return power(b, self._operand(op.args[0], op.dtype, w), int(op.args[1].value))
-        dtype = op.dtype
-        if dtype.kind == "b":
-            dtype = computed_in([a.dtype for a in op.args], [_weak(a) for a in op.args])
-        return ROWS[name].emit(b, [self._operand(a, dtype, w) for a in op.args], dtype)
+        if name == "bitcast_convert_type":
+            old = op.args[0].dtype
+            return of_bits(b, bits_of(b, self._operand(op.args[0], old, w), old), op.dtype)
+        if name == "reduce_precision":
+            return reduced_precision(b, self._operand(op.args[0], op.dtype, w), op.dtype, **op.params)
+        if name == "scalar_pow":
+            return complex_power(b, self._operand(op.args[0], op.dtype, w), op.params["exponent"])
+        if name == "pow" and isinstance(op.args[1], Const):
+            n = static_exponent(op.args[1].value, op.dtype)
+            if n is not None:
+                return static_power(b, self._operand(op.args[0], op.dtype, w), n, op.dtype)
+        taken = operand_dtypes(name, [a.dtype for a in op.args], [_weak(a) for a in op.args], op.dtype)
+        args = [self._operand(a, d, w) for a, d in zip(op.args, taken, strict=True)]
+        return emitted(b, name, args, taken[0])
 
     # -- indices ------------------------------------------------------------------------------------------------
+
+    def _name(self, axis: Axis) -> str:
+        """The place of an open loop."""
+        return self.names_of[axis]
 
     def _scalar_index(self, index: Index) -> str:
         """An index that all lanes share."""
@@ -214,9 +237,10 @@ class Values:
         total = ""
         for atom, c in index.terms:
             if isinstance(atom, Axis):
-                term = self.names_of[atom]
+                term = self._name(atom)
+            elif isinstance(atom, Value):
+                term = b.scalar(self._place(atom))
             else:
-                assert isinstance(atom, (FloorDiv, Mod))
                 term = self._divided(atom)
             term = b.imul(term, c)
             total = b.iadd(total, term) if total else term
@@ -241,23 +265,22 @@ class Values:
     def _index(self, index: Index, w: int) -> V:
         """An index in each lane."""
         b = self.b
-        if not self._in_lanes(index.axes()):
+        if not self._varies(index):
             return (
                 b.vector(self._scalar_index(index), "i64", w)
                 if w == 1 or index.terms
                 else b.const(index.const, "i64", w)
             )
-        rest = Index(
-            index.const, tuple([(a, c) for a, c in index.terms if not self._in_lanes(Index(0, ((a, 1),)).axes())])
-        )
+        rest = Index(index.const, tuple([(a, c) for a, c in index.terms if not self._varies(Index(0, ((a, 1),)))]))
         total = b.vector(self._scalar_index(rest), "i64", w)
         for atom, c in index.terms:
-            if not self._in_lanes(Index(0, ((atom, 1),)).axes()):
+            if not self._varies(Index(0, ((atom, 1),))):
                 continue
             if isinstance(atom, Axis):
                 term = b.add(b.vector(self.base[self.copy], "i64", w), b.lanes(w))
+            elif isinstance(atom, Value):
+                term = b.spread(self._place(atom), w)
             else:
-                assert isinstance(atom, (FloorDiv, Mod))
                 term = self._divided_lanes(atom, w)
             total = b.add(total, b.mul(term, b.like(c, term)) if c != 1 else term)
         return total
@@ -280,18 +303,15 @@ class Values:
 
     # -- memory -------------------------------------------------------------------------------------------------
 
-    def _as_value(self, v: V, dtype: DType) -> V:
-        return self.b.compare("ne", v, self.b.like(0, v)) if dtype.kind == "b" else v
-
-    def _as_stored(self, v: V) -> V:
-        return self.b.cast("zext", v, "i8") if v.ty == "i1" else v
-
     def _load(self, access: Access, w: int) -> V:
         dtype = access.buffer.aval.dtype
+        for i in access.position:
+            for value in i.values():
+                self._place(value)  # an axis of one place has no index, but it has bounds
         mask = self._guard(access, w)
         other = None
         if mask is not None and access.other is not None:
-            other = self._as_stored(self._operand(access.other, dtype, w))
+            other = kept(self.b, self._operand(access.other, dtype, w), dtype)
         return self._read(self.pointers[access.buffer], self.nest.flat(access), dtype, w, mask, other)
 
     def _read(
@@ -303,16 +323,24 @@ class Values:
         w = w or self.width
         if w > 1 and self.mask is not None:
             mask = self.mask if mask is None else b.op("and", mask, self.mask)
-        c, plain = coefficient(flat, self.lane) if self.lane is not None else (0, True)
+        c, plain = self.nest.coefficient(flat, self.lane) if self.lane is not None else (0, True)
         if not plain:
             v = b.gather(ty, w, pointer, self._index(flat, w), mask, other)
-            return self._as_value(v, dtype)
+            return loaded(self.b, v, dtype)
         place = b.address(pointer, ty, self._first(flat, c))
         if c == 1 or w == 1:
             v = b.load(ty, w, place, mask, other)
+        elif c == -1:
+            place = b.address(place, ty, str(1 - w))
+            mask, other = (x and b.shuffle(x, range(w - 1, -1, -1)) for x in (mask, other))
+            v = b.shuffle(b.load(ty, w, place, mask, other), range(w - 1, -1, -1))
+        elif c == 2 and mask is None and not ty.startswith("c"):
+            # The second half ends with the last element that is needed: there may be none behind it.
+            first, second = b.load(ty, w, place), b.load(ty, w, b.address(place, ty, str(w - 1)))
+            v = b.shuffle(first, [2 * k if 2 * k < w else 2 * k + 1 for k in range(w)], second)
         else:
             v = b.gather(ty, w, place, self._steps(c, w), mask, other)
-        return self._as_value(v, dtype)
+        return loaded(self.b, v, dtype)
 
     def _first(self, flat: Index, c: int) -> str:
         """The place of the first lane."""
@@ -326,27 +354,40 @@ class Values:
         b = self.b
         mask: V | None = None
         for i, low, high in access.guard:
-            index = self.nest.form(i)
-            first, last = index.bounds()
-            if low <= first and last < high:
-                continue
-            at = self._index(index, w)
-            if first < low:
-                above = b.compare("sge", at, b.like(low, at))
-                mask = above if mask is None else b.op("and", mask, above)
-            if last >= high:
-                below = b.compare("slt", at, b.like(high, at))
-                mask = below if mask is None else b.op("and", mask, below)
+            held = self._inside(self.nest.form(i), low, high)
+            if held is not None:
+                held = b.spread(held, w)
+                mask = held if mask is None else b.op("and", mask, held)
         return mask
+
+    def _inside(self, index: Index, low: int, high: int) -> V | None:
+        """Whether an index lies in a range, in as many lanes as it needs; None where it always does."""
+        first, last = index.bounds()
+        if low <= first and last < high:
+            return None
+        key = ("inside", index, low, high)
+        known = self._known(key)
+        if known is not None:
+            return known
+        b, varies = self.b, self._varies(index)
+        at = self._index(index, self.width if varies else 1)
+        held: V | None = None
+        if first < low:
+            held = b.compare("sge", at, b.like(low, at))
+        if last >= high:
+            below = b.compare("slt", at, b.like(high, at))
+            held = below if held is None else b.op("and", held, below)
+        assert held is not None
+        return self._remember(key, held, varies)
 
     def _store(self, access: Access, v: V) -> None:
         self._write(self.pointers[access.buffer], self.nest.flat(access), v, access.buffer.aval.dtype)
 
     def _write(self, pointer: str, flat: Index, v: V, dtype: DType) -> None:
         b = self.b
-        c, plain = coefficient(flat, self.lane) if self.lane is not None else (0, True)
+        c, plain = self.nest.coefficient(flat, self.lane) if self.lane is not None else (0, True)
         assert plain
-        v = self._as_stored(v)
+        v = kept(b, v, dtype)
         place = b.address(pointer, stored(dtype), self._first(flat, c))
         if not c:
             b.store(v, place)
@@ -366,10 +407,10 @@ class Values:
         rest = self._scalar_index(without(index, self.lane))
         if self.nest.in_row:
             rest = b.iadd(rest, self.base[self.copy])
-        return b.address("%work", ty, b.iadd(rest, str(start)))
+        return b.address(self.memory, ty, b.iadd(rest, str(start)))
 
     def _keep(self, key: tuple[Stage, int], v: V) -> None:
-        self.b.store(self._as_stored(self.b.spread(v, self.width)), self._scratch(key))
+        self.b.store(kept(self.b, self.b.spread(v, self.width), dtype_of(*key)), self._scratch(key))
 
 
 def _origin(e: Expr) -> Any:
@@ -382,11 +423,11 @@ def _origin(e: Expr) -> Any:
 
 
 def _weak(e: Expr) -> Any:
-    """The Python number that an expression is, or one like it where it is read; else None."""
+    """The Python number that an expression is, or the type of one that is read; else None."""
     if isinstance(e, Const):
-        return e.value if type(e.value) in (bool, int, float) else None
+        return e.value if type(e.value) in (bool, int, float, complex) else None
     if isinstance(e, Load) and e.access.buffer.aval.box == "python":
-        return e.dtype.type(0).item()
+        return type(e.dtype.type(0).item())
     return None
 
 
@@ -395,8 +436,17 @@ def dtype_of(stage: Stage, k: int) -> DType:
 
 
 def result_dtype(stage: Stage) -> DType:
-    """The dtype of what a stage combines to."""
+    """The dtype of what a stage combines to, before it is rounded to that of its values."""
     monoid = stage.kind.monoid  # type: ignore[union-attr]
     if monoid.startswith("arg"):
         return PLACES
-    return np.dtype(bool) if monoid in ("and", "or") else stage.values[0].dtype
+    if monoid in ("and", "or"):
+        return np.dtype(bool)
+    dtype = stage.values[0].dtype
+    return computing(dtype) if isinstance(stage.kind, Reduce) and monoid in ("add", "mul") else dtype
+
+
+def finished(b: Builder, stage: Stage, v: V) -> V:
+    """The result of a stage in its own dtype: sums of narrow floats are rounded in the end."""
+    dtype = stage.values[0].dtype
+    return v if result_dtype(stage) == dtype else fitted(b, v, dtype)

@@ -45,6 +45,9 @@ class NumpyTarget:
         kinds = {a.aval.dtype.kind for a in eqn.inputs}
         return not ("c" in kinds and eqn.outs[0].aval.dtype.kind not in "cb") and 0 not in eqn.outs[0].aval.shape
 
+    def moves(self, eqn: Eqn) -> bool:
+        return False
+
     def reads(self, position: Position) -> bool:
         seen = set()
         for index in position:

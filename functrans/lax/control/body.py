@@ -18,6 +18,8 @@ from functrans.core.avals import ShapedArray
 from functrans.core.capture import Captured, Place, array_type, guard_at, guard_of, is_captured_array, same, substitute
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Jaxpr, Var, used_inputs
+from functrans.core.opened import Opened, remade
+from functrans.core.opened import opened as opened_function
 from functrans.core.stage import JaxprTrace
 from functrans.core.trace import Tracer, aval_of, current_trace, is_array, reset_trace, set_trace
 from functrans.core.tree import describe_mismatch, tree_flatten, tree_flatten_with_path, tree_structure
@@ -115,22 +117,27 @@ class BodyTrace(JaxprTrace):
 
 
 class Hidden(NamedTuple):
-    """A captured array, or a captured container with arrays in it, which are operands of the body.
+    """A captured array, or a captured container or function with arrays in it, which are operands of the body.
 
     Attributes:
-        treedef: the container's structure; None for a bare array.
+        treedef: the container's structure, or what the function is; None for a bare array.
         leaves: the aval of each array, or what the leaf is compared with where it is no array.
     """
 
     place: Place
-    treedef: PyTreeDef | None
+    treedef: PyTreeDef | Opened | None
     leaves: tuple[Any, ...]
 
     def read(self, captured: Captured) -> list[Any] | None:
         """The arrays that lie there now; None where they are of other types."""
-        value = captured.read(self.place)
+        return self.fits(captured.read(self.place))
+
+    def fits(self, value: Any) -> list[Any] | None:
+        """The arrays that a value is or holds; None where they are of other types."""
         if self.treedef is None:
             return [value] if array_type(value) == self.leaves[0] else None
+        if isinstance(self.treedef, Opened):
+            return self.treedef.match(value)
         if type(value) not in (list, dict, tuple):
             return None
         leaves, treedef = tree_flatten(value)
@@ -184,13 +191,14 @@ class Traced(NamedTuple):
 class Body(NamedTuple):
     """A body for one call: its jaxpr, and the operands that come before the user's own.
 
-    ``traced`` is what it was found by, None where it serves this call alone.
+    ``traced`` is what it was found by, None where it serves this call alone; ``again`` says that it was traced before.
     """
 
     jaxpr: Jaxpr
     consts: tuple[Any, ...]
     out_tree: PyTreeDef
     traced: Traced | None = None
+    again: bool = False
 
     @property
     def out_avals(self) -> tuple[ShapedArray, ...]:
@@ -215,7 +223,7 @@ def body_of(
     for entry in known or ():
         arrays = entry.captures(captured)
         if arrays is not None:
-            return Body(entry.jaxpr, (*entry.consts, *arrays), entry.out_tree, entry)
+            return Body(entry.jaxpr, (*entry.consts, *arrays), entry.out_tree, entry, True)
     traced = _trace(where, f, captured, treedef, avals, True) or _trace(where, f, captured, treedef, avals, False)
     assert traced is not None
     lasting = not traced.decided and not any(isinstance(c, Tracer) for c in traced.consts)
@@ -243,6 +251,7 @@ def _trace(
     inputs: list[Tracer] = []
     values: dict[Place, Any] = {}
     opened: list[tuple[Any, list[Any]]] = []
+    covered: set[int] = set()
 
     def capture(value: Any) -> Tracer:
         tracer = trace.input(aval_of(value))
@@ -258,6 +267,15 @@ def _trace(
             hidden.append(Hidden(place, None, (aval,)))
             values[place] = capture(value)
             continue
+        function = opened_function(value) if place.kind in ("cell", "default", "kwdefault") else None
+        if function is not None and (open_containers or not function.arrays):
+            hidden.append(Hidden(place, function, function.types))
+            if function.arrays:
+                values[place], made = remade(value, function.arrays, list(map(capture, function.arrays)))
+                opened.extend(made)
+            covered |= function.cells
+            function.release()
+            continue
         opens = open_containers and place.kind not in ("attribute", "callee")
         leaves, structure = _opened(value) if opens else ([], None)
         if structure is None:
@@ -268,6 +286,9 @@ def _trace(
         hidden.append(Hidden(place, structure, kinds))
         values[place] = structure.unflatten(leaves)
         opened.append((values[place], leaves))
+    # What the functions that were opened capture is compared already, wherever they lie.
+    compared = [p for p in compared if p.kind != "callee" or id(p.key.owner) not in covered]
+    structures = [tree_structure(container) for container, _ in opened]
     operands = [trace.input(aval) for aval in avals]
     token = set_trace(trace)
     try:
@@ -276,11 +297,11 @@ def _trace(
     finally:
         reset_trace(token)
         trace.ended = True
-    for container, leaves in opened:
-        now = tree_flatten(container)[0]
+    for (container, leaves), before in zip(opened, structures, strict=True):
+        now, structure = tree_flatten(container)
         if any(container is h for h in trace.handed):
             return None
-        if len(now) != len(leaves) or any(a is not b for a, b in zip(now, leaves, strict=True)):
+        if structure != before or any(a is not b for a, b in zip(now, leaves, strict=True)):
             return None
     trace.ended = False
     raw = trace.finish([*inputs, *operands], outs)
@@ -363,17 +384,22 @@ def check_carry_tree(where: str, label: str, tree: PyTreeDef, out_tree: PyTreeDe
     if tree != out_tree:
         difference = describe_mismatch(tree, out_tree, label, "as it comes in", "as the body returns it")
         raise errors.TreeStructureError(
-            f"{where}: the body must return the carry in the structure in which it comes in. {difference}"
+            f"{where}: the body must return the carry in the structure in which it comes in: {difference}. Return each "
+            f"part in its place, changed or not, or start from a carry of the structure that the body returns"
         )
 
 
 class Settled(NamedTuple):
-    """A body whose carries keep their types: ``jaxpr`` from constants, carries and further operands."""
+    """A body whose carries keep their types: ``jaxpr`` from constants, carries and further operands.
+
+    ``traced`` is what it was found by where it was found again.
+    """
 
     jaxpr: Jaxpr
     consts: tuple[Any, ...]
     carry: tuple[ShapedArray, ...]
     out_tree: PyTreeDef
+    traced: Traced | None = None
 
 
 def settle(
@@ -401,7 +427,7 @@ def settle(
     for traced, settled in known or ():
         arrays = traced.captures(captured)
         if arrays is not None:
-            return Settled(settled.jaxpr, (*traced.consts, *arrays), settled.carry, settled.out_tree)
+            return settled._replace(consts=(*traced.consts, *arrays), traced=traced)
     tree = tree_structure(carry)
     avals = first
     for turn in count():

@@ -25,6 +25,7 @@ from functrans.interpreters.transpose import transpose_jaxpr
 from functrans.lax.arithmetic import mul
 from functrans.lax.compare import eq, ge, le, logical_and, logical_not, ne
 from functrans.lax.control.body import BOXES, Body, body_of, check_function, flatten_operands, leaf_path, name_of
+from functrans.lax.control.prepared import MISS, code_of, may_prepare, prepare_choice, run_prepared
 from functrans.lax.control.region import fit, fitted, owned_eagerly, results_fitted, runner
 from functrans.lax.creation import iota
 from functrans.lax.movement import broadcast_in_dim
@@ -383,6 +384,11 @@ def cond(
     >>> root(4.0), ft.grad(root)(-1.0)
     (np.float64(2.0), np.float64(0.0))
     """
+    key = "cond", code_of(true_fun), code_of(false_fun)
+    if operand is _MISSING and (type(pred) is bool or type(pred) is np.bool_):
+        found = run_prepared(key, pred, (false_fun, true_fun), operands)
+        if found is not MISS:
+            return found
     if operand is not _MISSING:
         if operands:
             raise errors.ArgumentError("cond: pass operands by position or operand= as a keyword, not both")
@@ -397,7 +403,7 @@ def cond(
         )
     if aval.dtype.kind != "b":
         pred = ne(pred, 0)
-    return _choose("cond", pred, (false_fun, true_fun), ("false_fun", "true_fun"), operands)
+    return _choose("cond", pred, (false_fun, true_fun), ("false_fun", "true_fun"), operands, key)
 
 
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
@@ -413,6 +419,11 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     np.float64(9.0)
     """
     branches = tuple(branches)
+    key = ("switch", *map(code_of, branches))
+    if (type(index) is int or type(index) is np.int64) and len(branches) > 1:
+        found = run_prepared(key, index, branches, operands)
+        if found is not MISS:
+            return found
     if not branches:
         raise errors.ArgumentError("switch: at least one branch is needed, got none")
     for k, f in enumerate(branches):
@@ -424,11 +435,16 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         )
     if len(branches) == 1:
         return branches[0](*operands)
-    return _choose("switch", index, branches, [f"branches[{k}]" for k in range(len(branches))], operands)
+    return _choose("switch", index, branches, [f"branches[{k}]" for k in range(len(branches))], operands, key)
 
 
 def _choose(
-    where: str, which: Any, functions: Sequence[Callable[..., Any]], labels: Sequence[str], operands: tuple[Any, ...]
+    where: str,
+    which: Any,
+    functions: Sequence[Callable[..., Any]],
+    labels: Sequence[str],
+    operands: tuple[Any, ...],
+    key: tuple[Any, ...],
 ) -> Any:
     leaves, treedef = flatten_operands(where, "operand ", operands)
     if any_mode() and config.disable_jit:
@@ -439,6 +455,10 @@ def _choose(
     avals = [aval_of(x) for x in leaves]
     bodies = [body_of(f"{where}: {n}", f, treedef, avals) for n, f in zip(names, functions, strict=True)]
     outs_of = _agreed(where, names, bodies)
+    traced = [b.traced for b in bodies]
+    if all(b.again for b in bodies) and may_prepare(functions, traced, [b.jaxpr for b in bodies]):
+        separate = [results_fitted(b.jaxpr, outs_of) for b in bodies]
+        prepare_choice(key, functions, traced, separate, operands, bodies[0].out_tree)
     # Every branch takes the captured arrays of all of them.
     captured: dict[int, Any] = {id(c): c for b in bodies for c in b.consts}
     order = {key: i for i, key in enumerate(captured)}

@@ -235,11 +235,13 @@ class Backward:
             ct = next(given) if dtypes.is_inexact(a.dtype) else None
             full.append(Zero(a.cotangent()) if ct is None else ct)
         results = self.rule(residuals, full)
-        return [
-            self._fitting(i, ct, aval)
-            for i, (ct, aval, live) in enumerate(zip(results, self.avals, self.live, strict=True))
-            if live
-        ]
+        fitting = []
+        for i, (ct, aval, live) in enumerate(zip(results, self.avals, self.live, strict=True)):
+            if live:
+                fitting.append(self._fitting(i, ct, aval))
+            elif ct is not None and aval_of(ct).shape != aval.shape:
+                raise self._misfit(i, ct, aval)
+        return fitting
 
     def _fitting(self, i: int, ct: Any, aval: ShapedArray) -> Any:
         """A cotangent that the rule gave, in the dtype of its argument; CustomRuleError where it does not fit."""
@@ -247,11 +249,14 @@ class Backward:
             return None
         got = aval_of(ct)
         if got.shape != aval.shape or not np.can_cast(got.dtype, aval.dtype, "same_kind"):
-            raise errors.CustomRuleError(
-                f"the reverse rule of {self.name} gave a cotangent of type {got} for array {i} of the arguments, which "
-                f"has type {aval}. A cotangent has the shape of what it belongs to: sum over axes that were broadcast"
-            )
+            raise self._misfit(i, ct, aval)
         return convert(ct, aval.dtype)
+
+    def _misfit(self, i: int, ct: Any, aval: ShapedArray) -> errors.CustomRuleError:
+        return errors.CustomRuleError(
+            f"the reverse rule of {self.name} gave a cotangent of type {aval_of(ct)} for array {i} of the arguments, "
+            f"which has type {aval}. A cotangent has the shape of what it belongs to: sum over axes that were broadcast"
+        )
 
     def forward(self, residuals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
         """Tangents of the results: the transpose of the reverse rule, which is linear in the cotangents."""

@@ -14,11 +14,11 @@ from functrans.core.avals import ShapedArray, shaped
 from functrans.core.capture import Rebuild, transformation
 from functrans.core.evaluate import evaluate
 from functrans.core.jaxpr import Eqn, Jaxpr, SizeVar, Var, axes_in, dce, differ, result_avals, used_inputs
-from functrans.core.primitive import PER_EXAMPLE, BatchAxis, Primitive, Sample, Zero
+from functrans.core.primitive import PER_EXAMPLE, BatchAxis, Primitive, Sample, Zero, array_module
 from functrans.core.stage import stage
 from functrans.core.structural import convert, instantiate, ones, rebox, zero_of, zeros
 from functrans.core.trace import Tracer, aval_of, current_trace
-from functrans.core.tree import tree_structure
+from functrans.core.tree import tree_leaves, tree_structure
 from functrans.core.treedef import PyTreeDef
 from functrans.interpreters.batch import batch_jaxpr, materialize
 from functrans.interpreters.jvp import jvp_jaxpr
@@ -28,6 +28,7 @@ from functrans.lax.arithmetic import add, mul
 from functrans.lax.compare import logical_and, lt
 from functrans.lax.control.body import body_of, check_function, flatten_operands, name_of, settle
 from functrans.lax.control.halves import split_body
+from functrans.lax.control.prepared import MISS, code_of, may_prepare, prepare_while, run_prepared
 from functrans.lax.control.region import fit, reordered, results_fitted, split_applied
 from functrans.lax.control.scan import scan_p
 from functrans.lax.control.scanning import run_scan
@@ -418,6 +419,10 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     >>> np.round(ft.vmap(ft.grad(root))(np.array([4.0, 9.0])), 12)
     array([0.25      , 0.16666667])
     """
+    key = "while", code_of(cond_fun), code_of(body_fun)
+    found = run_prepared(key, cond_fun, body_fun, init_val)
+    if found is not MISS:
+        return found
     check_function("while_loop", "cond_fun", cond_fun)
     check_function("while_loop", "body_fun", body_fun)
     where = f"while_loop({name_of(body_fun)})"
@@ -426,13 +431,17 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         done, value = _stepwise(cond_fun, body_fun, init_val)
         if done:
             return value
-    body = settle(where, "the carry", body_fun, init_val, (), (), _same_tree)
+    body = settle(where, "carry", body_fun, init_val, (), (), _same_tree)
     test = body_of(where, cond_fun, tree_structure((init_val,)), body.carry)
+    holds = _predicate(where, test.jaxpr, name_of(cond_fun))
+    bodies = test.traced, body.traced
+    if test.traced is not None and leaves and may_prepare((cond_fun, body_fun), bodies, (holds, body.jaxpr)):
+        prepare_while(key, cond_fun, body_fun, test.traced, holds, body, init_val)
     outs = while_p.bind(
         *test.consts,
         *body.consts,
         *map(fit, leaves, body.carry),
-        cond=_predicate(where, test.jaxpr, name_of(cond_fun)),
+        cond=holds,
         body=body.jaxpr,
         n_cond=len(test.consts),
         n_body=len(body.consts),
@@ -519,13 +528,19 @@ def fori_loop(
     >>> ft.grad(lambda x: ft.lax.fori_loop(0, 3, lambda i, y: y * x, 1.0))(2.0)
     np.float64(12.0)
     """
+    key = "fori", code_of(body_fun)
+    if unroll is False or (type(unroll) is int and unroll == 1):
+        found = run_prepared(key, body_fun, lower, upper, init_val)
+        if found is not MISS:
+            return found
     check_function("fori_loop", "body_fun", body_fun)
     where = f"fori_loop({name_of(body_fun)})"
     start, stop = _bound(where, "lower", lower), _bound(where, "upper", upper)
     if isinstance(start, int) and isinstance(stop, int):
         # While something is traced the numbers are made by an operation, so that no constant is kept.
-        numbers = (np.arange if current_trace() is None else arange)(start, max(start, stop))
-        return run_scan(where, _counted(body_fun), init_val, numbers, None, False, unroll)[0]
+        made = array_module(tree_leaves(init_val)).arange if current_trace() is None else arange
+        numbers = made(start, max(start, stop))
+        return run_scan(where, _counted(body_fun), init_val, numbers, None, False, unroll, key=key)[0]
     return while_loop(_below, _counting(body_fun), (start, stop, init_val))[2]
 
 

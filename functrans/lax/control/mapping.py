@@ -15,6 +15,7 @@ from functrans.core.trace import aval_of
 from functrans.core.tree import tree_structure
 from functrans.interpreters.batch import batch_jaxpr
 from functrans.lax.control.body import body_of, check_function, flatten_operands, name_of
+from functrans.lax.control.prepared import MISS, code_of, run_prepared
 from functrans.lax.control.region import owned_eagerly
 from functrans.lax.control.scanning import bind_scan, number_of_steps, run_scan
 from functrans.lax.control.stepping import sliced
@@ -49,11 +50,16 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
     >>> ft.lax.map(np.sqrt, np.array([1.0, 4.0, 9.0]), batch_size=2)
     array([1., 2., 3.])
     """
+    key = "map", code_of(f), False
+    if batch_size is None:
+        found = run_prepared(key, f, None, xs, None)
+        if found is not MISS:
+            return found[1]
     check_function("map", "f", f)
     where = f"map({name_of(f)})"
     leaves, tree = flatten_operands(where, "xs", xs)
     if batch_size is None or (any_mode() and config.disable_jit):
-        return run_scan(where, _mapped(f), None, xs, None, False, 1, at_once=False)[1]
+        return run_scan(where, _mapped(f), None, xs, None, False, 1, at_once=False, key=key)[1]
     try:
         size = operator.index(batch_size)
     except TypeError:

@@ -7,18 +7,21 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from functrans import errors
 from functrans.config import any_mode, config
-from functrans.core.evaluate import evaluate
+from functrans.core.evaluate import compiled, evaluate
 from functrans.core.jaxpr import Jaxpr, subjaxprs
 from functrans.core.primitive import BatchAxis
 from functrans.core.stage import stage
 from functrans.core.structural import rebox
 from functrans.core.trace import aval_of
-from functrans.core.tree import tree_map
+from functrans.core.tree import tree_leaves, tree_map
 from functrans.core.treedef import PyTreeDef
 from functrans.interpreters.batch import batch_jaxpr, materialize
-from functrans.lax.control.body import check_function, flatten_operands, leaf_path, name_of, settle
+from functrans.lax.control.body import Settled, check_function, flatten_operands, leaf_path, name_of, settle
+from functrans.lax.control.prepared import MISS, code_of, may_prepare, prepare_fori, prepare_scan, run_prepared
 from functrans.lax.control.region import fit, owned_eagerly
 from functrans.lax.control.scan import scan_p
 from functrans.lax.control.stepping import hoisted, sliced, stacked
@@ -131,8 +134,13 @@ def scan(
     >>> ft.grad(lambda r: ft.lax.scan(lambda c, _: (c * r, None), 1.0, length=3)[0])(2.0)
     np.float64(12.0)
     """
+    key = "scan", code_of(f), bool(reverse)
+    if unroll is False or (type(unroll) is int and unroll == 1):
+        found: Any = run_prepared(key, f, init, xs, length)
+        if found is not MISS:
+            return found  # type: ignore[no-any-return]
     check_function("scan", "f", f)
-    return run_scan(f"scan({name_of(f)})", f, init, xs, length, reverse, unroll, checkpoint)
+    return run_scan(f"scan({name_of(f)})", f, init, xs, length, reverse, unroll, checkpoint, key=key)
 
 
 def run_scan(
@@ -145,8 +153,9 @@ def run_scan(
     unroll: Any,
     checkpoint: Any = None,
     at_once: bool = True,
+    key: tuple[Any, ...] = (),
 ) -> tuple[Any, Any]:
-    """``scan`` on behalf of a public function, which messages call ``where``."""
+    """``scan`` on behalf of a public function, which messages call ``where``; ``key`` is what it is prepared by."""
     carry, carry_tree = flatten_operands(where, "init", init)
     slices, xs_tree = flatten_operands(where, "xs", xs)
     n = number_of_steps(where, "xs", xs, slices, length)
@@ -157,12 +166,15 @@ def run_scan(
         return _stepwise(f, init, xs, n, reverse)
     example = xs_tree.unflatten([0] * len(slices))
     avals = [sliced(aval_of(x)) for x in slices]
-    body = settle(where, "the carry", f, init, (example,), avals, _pair(where))
+    body = settle(where, "carry", f, init, (example,), avals, _pair(where))
     first = list(map(fit, carry, body.carry))
     k = len(carry)
     consts, jaxpr = list(body.consts), body.jaxpr
     outs: list[Any]
-    if at_once and n and is_map(jaxpr, len(consts), k, n):
+    vectorised = at_once and n > 0 and is_map(jaxpr, len(consts), k, n)
+    if key and n:
+        _prepare(key, f, body, init, xs, n, bool(reverse), vectorised)
+    if vectorised:
         outs = _at_once(jaxpr, consts, first, slices, n, bool(reverse))
     else:
         if n and consts:
@@ -172,6 +184,31 @@ def run_scan(
         how = {"reverse": bool(reverse), "unroll": max(n, 1) if unroll is True else max(int(unroll), 1)}
         outs = _in_segments(jaxpr, consts, first, slices, n, segment, how)
     return carry_tree.unflatten(outs[:k]), body.out_tree.children()[1].unflatten(outs[k:])
+
+
+def _prepare(
+    key: tuple[Any, ...], f: Any, body: Settled, init: Any, xs: Any, n: int, reverse: bool, vectorised: bool
+) -> None:
+    kind, _ = key[:2]
+    function = f if kind == "scan" else f.__wrapped__
+    if not may_prepare([function], [body.traced], [body.jaxpr]):
+        return
+    if kind != "fori":
+        prepare_scan(key, function, body, init, xs, n, reverse, _together(body, n, reverse) if vectorised else None)
+    elif not vectorised and tree_leaves(init):
+        prepare_fori(key, function, body, init)
+
+
+def _together(body: Settled, n: int, reverse: bool) -> Callable[..., Any]:
+    """All steps of a body that does not look at its carry, as a function of constants, carries and slices."""
+    n_consts, k = len(body.consts), len(body.carry)
+
+    def run(*args: Any) -> list[Any]:
+        return _at_once(body.jaxpr, args[:n_consts], args[n_consts : n_consts + k], args[n_consts + k :], n, reverse)
+
+    avals = body.jaxpr.in_avals
+    start = n_consts + k
+    return compiled(stage(run, [*avals[:start], *(stacked(a, n) for a in avals[start:])], "scan"), np)
 
 
 def _segment(where: str, checkpoint: Any, n: int) -> int:

@@ -5,17 +5,19 @@ What the body computes of constants alone is computed once, before the first ste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from functrans.core.avals import ShapedArray, shaped
-from functrans.core.evaluate import PythonSource, compiled, evaluate
+from functrans.core.evaluate import Located, PythonSource, compiled, evaluate
 from functrans.core.finite import is_debugging
-from functrans.core.infix import only_unboxed
+from functrans.core.infix import only_unboxed, wrapped
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Var, rename, used_inputs
+from functrans.core.overwriting import left_in_order, overwritten_carries, writes_last
 from functrans.core.stage import stage
+from functrans.core.structural import rebox_p
 from functrans.lax.control.region import owned, runner
 from functrans.util.cache import Bounded, WeakMemo
 from functrans.util.lists import split as runs
@@ -86,27 +88,79 @@ def _unrolled(jaxpr: Jaxpr, n_consts: int, n_carry: int, times: int) -> Jaxpr:
 unrolled: WeakMemo[Jaxpr] = WeakMemo(_unrolled)
 
 
-class Step:
-    """The text of a body whose constants and carries keep their names from step to step."""
+def indented(lines: Sequence[str]) -> str:
+    """Lines as the body of a function."""
+    return "".join([f"    {line}\n" for line in lines])
 
-    def __init__(self, jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, plain: set[Var] | None = None) -> None:
-        consts = jaxpr.invars[:n_consts]
+
+class Step:
+    """The text of a body whose constants and carries keep their names from step to step.
+
+    Attributes:
+        held: the names of constants and carries; ``slices`` those of the other inputs.
+        own: the carries that are written over: they have to begin in memory of the loop's own.
+        lines: the body; ``advance`` takes the carries on, and ``ending`` brings them to what their types say.
+    """
+
+    def __init__(
+        self, jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, plain: set[Var] | None = None, free: int = 0
+    ) -> None:
+        jaxpr = writes_last(jaxpr)
+        consts, carry = jaxpr.invars[:n_consts], jaxpr.invars[n_consts : n_consts + n_carry]
+        self.own = overwritten_carries(jaxpr, n_consts, n_carry)
+        sums = dict(_sums(jaxpr, carry))
         # As results the constants are alive to the end, so that no other value gets their names.
-        source = PythonSource(jaxpr.replace(outvars=[*jaxpr.outvars, *consts]), xp, plain=plain or ())
+        kept = len(jaxpr.outvars) - free
+        source = PythonSource(
+            jaxpr.replace(outvars=[*jaxpr.outvars[:kept], *consts, *jaxpr.outvars[kept:]]),
+            xp,
+            plain=plain or (),
+            owned=[carry[k] for k in self.own],
+            in_order=left_in_order(jaxpr, carry, self.own),
+            unbounded=[v for sum_ in sums.values() for v in sum_],
+            free=free,
+            located=True,
+            places=_places(jaxpr, carry),
+        )
         self.globals = source.globals
+        self.located = Located(source.stores, self.globals) if source.stores else None
         self.lines = source.lines
-        self.outputs = source.outputs[: len(jaxpr.outvars)]
+        self.outputs = [*source.outputs[:kept], *source.outputs[len(source.outputs) - free :]]
         used = used_inputs(jaxpr)
         # An input that is not used may share its name with another value.
         names = [name if u else f"_u{i}" for i, (name, u) in enumerate(zip(source.inputs, used, strict=True))]
         self.held, self.slices = names[: n_consts + n_carry], names[n_consts + n_carry :]
-        self.carry = ", ".join(names[n_consts : n_consts + n_carry])
-        self.advance = [f"{self.carry} = {', '.join(self.outputs[:n_carry])}"] if n_carry else []
+        self.carries = names[n_consts : n_consts + n_carry]
+        self.carry = ", ".join(self.carries)
+        moved = [(n, o) for n, o in zip(self.carries, self.outputs, strict=False) if n != o]
+        self.advance = [f"{', '.join([n for n, _ in moved])} = {', '.join([o for _, o in moved])}"] if moved else []
+        wrap = source.bind_global("wrapped", wrapped) if sums else ""
+        self.ending = [f"{self.carries[k]} = {wrap}({self.carries[k]})" for k in sums]
+
+    def beginning(self) -> list[str]:
+        """Lines ahead of the first step, if there is one: the memory that is written over is the loop's own."""
+        return [f"{name} = {name}.copy()" for name in (self.carries[k] for k in self.own)]
+
+    def loop(self, head: str, body: Sequence[str]) -> list[str]:
+        """The lines of the loop itself, and those behind it."""
+        lines = [head, *(f"    {line}" for line in body or ["pass"])]
+        if self.located is not None:
+            lines = ["try:", *(f"    {line}" for line in lines), "except IndexError as _error:"]
+            lines.append("    raise _located(_error, locals()) from None")
+        return [*lines, *self.ending]
 
     def function(self, text: str, name: str) -> Callable[..., Any]:
         made: dict[str, Callable[..., Any]] = {}
-        exec(compile(text, f"<functrans {name}>", "exec"), dict(self.globals), made)
+        scope = self.scope(text)
+        exec(compile(text, f"<functrans {name}>", "exec"), scope, made)
         return made["loop"]
+
+    def scope(self, text: str) -> dict[str, Any]:
+        """What the names of a text stand for that the loop is written into."""
+        if self.located is None:
+            return dict(self.globals)
+        self.located.text = text
+        return {**self.globals, "_located": self.located}
 
 
 def _written_out(
@@ -140,12 +194,45 @@ def _written_out(
     ]
     lines += [write.format(out) for write, out in zip(results, step.outputs[n_carry:], strict=True)]
     lines += step.advance
-    body = "".join(f"        {line}\n" for line in lines) or "        pass\n"
     names = ", ".join(["_order", "_ahead", *ys, *step.held, *xs])
-    return step.function(f"def loop({names}):\n    {head}\n{body}    return [{step.carry}]\n", "scan")
+    text = [*step.beginning(), *step.loop(head, lines), f"return [{step.carry}]"]
+    return step.function(f"def loop({names}):\n{indented(text)}", "scan")
 
 
 written_out: WeakMemo[Callable[..., Any]] = WeakMemo(_written_out)
+
+
+def _places(jaxpr: Jaxpr, carry: Sequence[Var]) -> dict[Var, Var]:
+    """Which carry each next carry, and what is the same number in another box, comes in the place of."""
+    places = {out: v for v, out in zip(carry, jaxpr.outvars, strict=False) if isinstance(out, Var) and out is not v}
+    for eqn in reversed(jaxpr.eqns):
+        if eqn.prim is rebox_p and eqn.outs[0] in places and isinstance(eqn.inputs[0], Var):
+            places.setdefault(eqn.inputs[0], places[eqn.outs[0]])
+    return places
+
+
+def _sums(jaxpr: Jaxpr, carry: Sequence[Var]) -> Iterator[tuple[int, list[Var]]]:
+    """Python integers that each step only adds to, and which nothing else reads: with the sums on the way."""
+    readers: dict[Any, list[Any]] = {}
+    for eqn in jaxpr.eqns:
+        for a in eqn.inputs:
+            readers.setdefault(a, []).append(eqn)
+    for out in jaxpr.outvars:
+        readers.setdefault(out, []).append(None)
+    for k, first in enumerate(carry):
+        v: Any = first
+        passed: list[Var] = []
+        while v.aval.shape == () and v.aval.dtype == np.int64 and len(readers.get(v, ())) == 1:
+            (eqn,) = readers[v]
+            if eqn is None:
+                if v is jaxpr.outvars[k] and passed and first.aval.box == "python":
+                    yield k, passed
+                break
+            place = eqn.inputs.index(v)
+            if not (eqn.prim is rebox_p or eqn.prim.scalar == "add" or (eqn.prim.scalar == "subtract" and place == 0)):
+                break
+            (v,) = eqn.outs
+            passed.append(v)
 
 
 def numbers(jaxpr: Jaxpr, start: int) -> set[Var]:
@@ -281,7 +368,7 @@ def _written_while(jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, counting:
 
     It gives the carries, the number of steps, and what is kept of each, in the lists of an array that ``kept`` is.
     """
-    step = Step(jaxpr, xp, n_consts, n_carry)
+    step = Step(jaxpr, xp, n_consts, n_carry, free=1)
     lines = list(step.lines)
     kept = [f"_s{j}" for j in range(len(jaxpr.outvars) - n_carry - 1)]
     if kept:
@@ -290,12 +377,16 @@ def _written_while(jaxpr: Jaxpr, xp: Any, n_consts: int, n_carry: int, counting:
         lines += [f"{s}[_n] = {out}" for s, out in zip(kept, step.outputs[n_carry:], strict=False)]
     if counting:
         lines.append("_n += 1")
-    lines.append(f"_holds = {step.outputs[-1]}")
+    holds = step.outputs[-1]
+    if holds in step.carries:
+        lines.append(f"_holds = {holds}")
+        holds = "_holds"
     lines += step.advance
-    lines += ["if not _holds:", f"    return [{step.carry}], _n, [{', '.join(kept)}]"]
-    body = "".join(f"        {line}\n" for line in lines)
+    lines.append(f"if not {holds}: break")
     names = ", ".join(["_grown", *kept, *step.held])
-    return step.function(f"def loop({names}):\n    _n, _room = 0, {FIRST_CAPACITY}\n    while True:\n{body}", "while")
+    text = [*step.beginning(), f"_n, _room = 0, {FIRST_CAPACITY}", *step.loop("while True:", lines)]
+    text.append(f"return [{step.carry}], _n, [{', '.join(kept)}]")
+    return step.function(f"def loop({names}):\n{indented(text)}", "while")
 
 
 with_test: WeakMemo[Jaxpr] = WeakMemo(_with_test)

@@ -45,7 +45,7 @@ def _impl(xp: Any, x: Any, gaps: Any, scale: Any, *, diagonal: bool) -> Any:
         return x.copy()
     eps = np.finfo(x.dtype).eps
     size = max(x.shape[-2:])
-    closed = abs(gaps) <= (size * eps * scale)[..., None, None]
+    closed = abs(gaps) <= xp.asarray(size * eps * scale)[..., None, None]
     dropped = closed if diagonal else closed & ~xp.eye(*x.shape[-2:], dtype=bool)
     out = x / xp.where(closed, gaps.dtype.type(1), gaps)
     out[closed] = 0

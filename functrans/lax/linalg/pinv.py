@@ -65,10 +65,15 @@ def _pinv_samples() -> list[Sample]:
     ]
 
 
+def _pinv_impl(xp: Any, a: Any, cutoff: Any, *, hermitian: bool) -> Any:
+    known = {"hermitian": hermitian} if xp is np else {}  # CuPy goes by singular values always
+    return host_or_device(xp, "pinv")(a, rcond=cutoff, **known)
+
+
 pinv_p: Primitive = Primitive(
     "pinv",
     shape=_pinv_shape,
-    impl=lambda xp, a, cutoff, *, hermitian: host_or_device(xp, "pinv")(a, rcond=cutoff, hermitian=hermitian),
+    impl=_pinv_impl,
     jvp=tangent_rules(lambda: pinv_p, _pinv_rule, None),
     batch=leading(lambda: pinv_p),
     kind="library",

@@ -70,12 +70,12 @@ class HostDriver:
         return 0
 
 
-def built(source: str, flags: tuple[str, ...]) -> Path:
-    """The shared library of a source text, built once on a machine."""
+def built(source: str, flags: tuple[str, ...], whole: bool = False) -> Path:
+    """The shared library of a source text, built once on a machine; ``whole`` if it begins with the prelude."""
     compiler = shutil.which("g++")
     if compiler is None:
         raise RuntimeError("the tests of generated CUDA text need g++, which is not on the path")
-    text = f'#define FT_HOST 1\n#include "device_on_host.h"\n{prelude()}{source}'
+    text = f'#define FT_HOST 1\n#include "device_on_host.h"\n{"" if whole else prelude()}{source}'
     header = (HERE / "device_on_host.h").read_text()
     name = hashlib.sha256(repr((text, header, flags, FLAGS)).encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"functrans-device-{os.getuid()}"
