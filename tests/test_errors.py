@@ -10,21 +10,21 @@ import ast
 import importlib
 import inspect
 import re
-import sys
 import textwrap
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 import functrans as ft
-from functrans import errors
+from functrans import backends, errors
+from functrans.backends import base
 from functrans.core import primitive
 from functrans.util.source import is_internal
+from tests.backends.cupy import standin
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.FunctransError)]
@@ -69,28 +69,12 @@ def primitives_of_programs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture(autouse=True)
-def cupy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A stand-in for CuPy: the few functions that the programs call, over host memory."""
-    module = ModuleType("cupy")
-
-    class ndarray:
-        __module__ = "cupy"
-
-        def __init__(self, host: np.ndarray) -> None:
-            self.host = host
-            self.shape, self.ndim, self.dtype = host.shape, host.ndim, host.dtype
-
-        def get(self) -> np.ndarray:
-            return self.host
-
-    vars(module).update(
-        ndarray=ndarray,
-        asarray=lambda x: ndarray(np.asarray(x)),
-        add=lambda x, y: ndarray(x.host + y.host),
-    )
-    monkeypatch.setitem(sys.modules, "cupy", module)
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stand-in for CuPy, whose kernels the NumPy backend runs."""
     monkeypatch.setattr(primitive, "_cupy", None)
-    return module
+    monkeypatch.setattr(base, "_device", [lambda: backends.find("numpy")])
+    with standin.installed(monkeypatch):
+        yield
 
 
 # What the message of the failing program has to name: the function, the argument or value, what came and the mend.

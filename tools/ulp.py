@@ -142,7 +142,8 @@ FUNCTIONS = [
     _special("digamma", special.digamma, "psi", "scipy.special.digamma", mp.digamma, (0, 4), (4, 1000)),
     _special("i0e", special.i0e, "i0e", "scipy.special.i0e", lambda x: mp.besseli(0, x) * mp.exp(-abs(x)), (-30, 30)),
     _special("i1e", special.i1e, "i1e", "scipy.special.i1e", lambda x: mp.besseli(1, x) * mp.exp(-abs(x)), (-30, 30)),
-    _special("exp1", special.exp1, "exp1", "scipy.special.exp1", mp.e1, (0, 2), (2, 80)),
+    # JAX takes minutes for 100,000 elements of exp1.
+    _special("exp1", special.exp1, "exp1", "", mp.e1, (0, 2), (2, 80)),
     _special("dawsn", special.dawsn, "dawsn", "", lambda x: mp.exp(-x * x) * mp.erfi(x) * mp.sqrt(mp.pi) / 2, (-8, 8)),
 ]
 
@@ -324,7 +325,8 @@ what its tests hold it to. Zeros keep their sign, infinities and NaN give what N
 results are right, and sines, cosines and tangents hold for arguments of any size. `logaddexp` is measured where it does
 not cancel. `rsqrt` and `logistic` are compositions. The functions from `erfinv` on, and more of
 `functrans.scipy.special` like them, are the decompositions that serve every backend, evaluated in double precision for
-float32 too.
+float32 too; of some of them SciPy's doubles are a unit or two nearer, as the table shows. `ndtr` has far in its lower
+tail the error of its rounded argument.
 """
 
 

@@ -15,7 +15,18 @@ from functrans.config import config
 from functrans.core.dtypes import DType, is_extended
 from functrans.core.extended import fitted
 from functrans.core.finite import is_debugging
-from functrans.core.infix import WIDTH, as_numbers, grows, infix, mixed, number_as_array, spelled, stored, wrapped
+from functrans.core.infix import (
+    WIDTH,
+    as_numbers,
+    grows,
+    infix,
+    mixed,
+    number_as_array,
+    refuse,
+    spelled,
+    stored,
+    wrapped,
+)
 from functrans.core.jaxpr import Atom, Eqn, Jaxpr, Literal, SizeAval, SizeVar, Var, resize_params, sizes_in
 from functrans.core.overwriting import overwritten
 from functrans.core.primitive import REGIONS, Primitive, Trait
@@ -123,9 +134,20 @@ class PythonSource:
             self.names[var] = self.bind_global("const", const if xp is np else xp.asarray(const))
         for i, v in enumerate(jaxpr.invars):
             self._release(v, -1, name=self.inputs[i])
+        self._check_integers(jaxpr, nodes, plain)
         for i, eqn in enumerate(nodes):
             self._emit(i, eqn)
         self.outputs = [self._atom(v) for v in jaxpr.outvars]
+
+    def _check_integers(self, jaxpr: Jaxpr, nodes: Sequence[Any], plain: Iterable[Var]) -> None:
+        """Refuse Python ints of more than 64 bits that Python's own arithmetic, which would take them, reads."""
+        given = set(plain)
+        read = {a for eqn in nodes if eqn.outs and eqn.outs[0] in self.plain for a in eqn.inputs}
+        for v in jaxpr.invars:
+            if v in read and v not in given and v.aval.box == "python" and v.aval.dtype == np.int64:
+                check = self.bind_global("refuse", refuse)
+                name = self.names[v]
+                self.lines.append(f"if not {-WIDTH} <= {name} < {WIDTH}: {check}({name})")
 
     def bind_global(self, stem: str, value: Any) -> str:
         """A global name for an object, readable where possible."""

@@ -199,6 +199,11 @@ def wrapped(value: int) -> int:
     return (value + WIDTH) % (2 * WIDTH) - WIDTH
 
 
+def refuse(value: int) -> None:
+    """Refuse an integer of more than 64 bits, as NumPy does."""
+    raise OverflowError(f"Python integer {value} out of bounds for int64")
+
+
 @cache
 def _pairs(function: np.ufunc) -> frozenset[str]:
     """The types of operands of which a ufunc takes two that are alike."""

@@ -18,6 +18,7 @@ from functrans.core.tree import tree_flatten
 from functrans.util.cache import Bounded
 
 _LIMIT = 200
+_CHANGING = (list, dict)
 _assigns: Bounded[bool] = Bounded(512)
 
 
@@ -104,7 +105,7 @@ class Opened:
                 self.arrays.append(value)
                 what = array_type(value)
             elif kind == "other":
-                what = guard_of(value, ())
+                what = value if type(value) in _CHANGING else guard_of(value, ())
             elif kind == "function":
                 self.cells.update(map(id, value.__closure__ or ()))
             self.parts.append((kind, what))
@@ -130,6 +131,10 @@ class Opened:
                 if array_type(part) != known[1]:
                     return None
                 arrays.append(part)
+            elif kind == "other" and type(part) in _CHANGING:
+                # What a callback puts into a list shows in this list alone, however equal another one is.
+                if known[1] is not part:
+                    return None
             elif not same(known[1], part) if kind == "other" else known[1] != what:
                 return None
         return arrays if next(parts, None) is None else None

@@ -62,7 +62,7 @@ def test_a_measuring_process_that_dies_is_reported_with_what_it_took(
 
 def test_list_prints_the_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list", "--filter", "dispatch", "hessian"]) == 0
-    assert capsys.readouterr().out.split() == [n for n in WORKLOADS if n.startswith(("dispatch", "hessian"))]
+    assert capsys.readouterr().out.split() == [n for n in WORKLOADS if "dispatch" in n or "hessian" in n]
 
 
 def test_a_filter_that_matches_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,8 +20,8 @@ from functrans.kernel.ir import Expr, Kernel, Load, Local, Reduce, Stage, ordere
 
 WARP = 32
 THREADS = 256
-ONE_WARP = 1024
-"""Elements of a row up to which a warp does."""
+ONE_WARP = 1 << 12
+"""Bytes of a row up to which a warp does."""
 ONE_BLOCK = 1 << 12
 """Elements of a row up to which a block has the usual number of threads."""
 REGISTERS = 64
@@ -58,7 +58,7 @@ class Rows(Values):
         if self.lane is not None:
             self.across, self.reducer = DOWN, "columns"
             blocks = -(-self.lane.extent // WARP) * (self.points // self.lane.extent)
-        elif self.length <= ONE_WARP:
+        elif self.length * max(v.aval.dtype.itemsize for v in self.buffers) <= ONE_WARP:
             self.across, self.reducer = WARP, "warp"
             blocks = -(-self.points // (THREADS // WARP))
         else:

@@ -74,7 +74,7 @@ def test_the_order_of_threads_changes_no_bit(order: int) -> None:
 
 def test_rows_cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks for short rows, and pieces of a few elements."""
-    monkeypatch.setattr(rows, "ONE_WARP", 32)
+    monkeypatch.setattr(rows, "ONE_WARP", 256)
     monkeypatch.setattr(rows, "PIECE", 64)
     monkeypatch.setattr(rows, "REGISTERS", 1)
     programs = Batch([c for c in written() if "30x40" in c.name])
