@@ -265,6 +265,8 @@ def generate(
 
     made = plan(jaxpr, nodes, [v for i, v in enumerate(jaxpr.invars) if i in donated], writes)
     source = source_of(jaxpr, xp, made)
+    if own:
+        source.refuse_long_integers(jaxpr, nodes)
     outs = [
         f"{name}.copy()" if own and shared else name
         for name, shared in zip(source.outputs, _shared_outputs(jaxpr, nodes, donated), strict=True)

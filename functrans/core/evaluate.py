@@ -134,20 +134,17 @@ class PythonSource:
             self.names[var] = self.bind_global("const", const if xp is np else xp.asarray(const))
         for i, v in enumerate(jaxpr.invars):
             self._release(v, -1, name=self.inputs[i])
-        self._check_integers(jaxpr, nodes, plain)
         for i, eqn in enumerate(nodes):
             self._emit(i, eqn)
         self.outputs = [self._atom(v) for v in jaxpr.outvars]
 
-    def _check_integers(self, jaxpr: Jaxpr, nodes: Sequence[Any], plain: Iterable[Var]) -> None:
-        """Refuse Python ints of more than 64 bits that Python's own arithmetic, which would take them, reads."""
-        given = set(plain)
+    def refuse_long_integers(self, jaxpr: Jaxpr, nodes: Sequence[Any]) -> None:
+        """Begin with a look at Python ints that Python's own arithmetic reads: it would take more than 64 bits."""
         read = {a for eqn in nodes if eqn.outs and eqn.outs[0] in self.plain for a in eqn.inputs}
-        for v in jaxpr.invars:
-            if v in read and v not in given and v.aval.box == "python" and v.aval.dtype == np.int64:
+        for name, v in reversed(list(zip(self.inputs, jaxpr.invars, strict=True))):
+            if v in read and v.aval.box == "python" and v.aval.dtype == np.int64:
                 check = self.bind_global("refuse", refuse)
-                name = self.names[v]
-                self.lines.append(f"if not {-WIDTH} <= {name} < {WIDTH}: {check}({name})")
+                self.lines.insert(0, f"if not {-WIDTH} <= {name} < {WIDTH}: {check}({name})")
 
     def bind_global(self, stem: str, value: Any) -> str:
         """A global name for an object, readable where possible."""

@@ -72,7 +72,7 @@ def _step(b: Builder, eqn: Eqn, operand: Any) -> V:
 
 
 COSTS = {
-    "agm": 130, "bessel_i0e": 110, "bessel_i1e": 110, "boxcox": 170, "boxcox1p": 180, "cosdg": 80, "cosm1": 130,
+    "agm": 230, "bessel_i0e": 110, "bessel_i1e": 110, "boxcox": 170, "boxcox1p": 180, "cosdg": 80, "cosm1": 130,
     "cotdg": 95, "dawsn": 150, "digamma": 290, "ellipe": 150, "ellipk": 110, "ellipkm1": 110, "entr": 65,
     "erf_inv": 210, "erfcinv": 210, "erfcx": 240, "erfi": 250, "exp1": 610, "exp10": 180, "expi": 1000, "exprel": 100,
     "gamma": 370, "gammasgn": 30, "huber": 10, "i0": 150, "i1": 150, "inv_boxcox": 150, "inv_boxcox1p": 180,
