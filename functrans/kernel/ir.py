@@ -10,8 +10,8 @@ What a stage computes is read by later stages as ``Local``: a map's and a scan's
 result anywhere. Softmax is four stages over one grid of rows, and reads its row from memory once.
 
 Expressions form a graph: one that is used twice is one object and is computed once. Buffers are variables of the jaxpr.
-The language says *what* is computed. How it is looped (tiles, vectors, threads) is the target's ``Schedule``, except
-for the order of accumulation, which ``Reduce.chunk`` fixes, so that the number of threads never shows in a result.
+The language says *what* is computed. How it is looped (tiles, vectors, threads) is the target's. It takes the order of
+accumulation from the kernel's shape alone, so that the number of threads never shows in a result.
 """
 
 from __future__ import annotations
@@ -106,11 +106,9 @@ class Reduce(NamedTuple):
 
     Attributes:
         monoid: ``add mul max min and or`` or ``argmax argmin`` (the place along the one axis).
-        chunk: how many elements are combined at a time before their results are combined.
     """
 
     monoid: str
-    chunk: int = 0
 
 
 class Scan(NamedTuple):
